@@ -90,19 +90,10 @@ class Attempt:
                 self.error = refusal
                 return
             self.begun = True
-            try:
-                completion = yield from call.run(max_tokens)
-                document = yield from self._document(completion)
-            except AttemptError as error:
-                if self._request.is_closed():
-                    # The program ended it, not the provider.
-                    from llmroute.transport.errors import CLOSED_MEANWHILE
-
-                    yield from self._interrupt()
-                    raise RequestError(CLOSED_MEANWHILE) from error
-                yield from self._fail(error)
+            answer = yield from self._called(max_tokens)
+            if answer is None:
                 return
-            response = recorder.close_answered(completion, document, call.limit, self._skipped)
+            response = recorder.close_answered(*answer, call.limit, self._skipped)
             if self._request.check is not None:
                 self.error = yield from self._judge(self._request.check, response)
                 if self.error is not None:
@@ -121,6 +112,28 @@ class Attempt:
         finally:
             if recorder.closed:
                 record_span(recorder.row)
+
+    def _called(
+        self, max_tokens: int | None
+    ) -> Generator[Operation, Any, tuple[Completion, AnswerDocument | None] | None]:
+        """Call the provider; return its answer and the document in it, or settle the failure and return None.
+
+        Raises:
+            RequestError: the service was closed meanwhile.
+        """
+        try:
+            completion = yield from self._provider_call.run(max_tokens)
+            document = yield from self._document(completion)
+        except AttemptError as error:
+            if not self._request.is_closed():
+                yield from self._fail(error)
+                return None
+            # The program ended it, not the provider.
+            from llmroute.transport.errors import CLOSED_MEANWHILE
+
+            yield from self._interrupt()
+            raise RequestError(CLOSED_MEANWHILE) from error
+        return completion, document
 
     def _fail(self, error: AttemptError) -> Generator[Operation, Any, None]:
         """Settle a failed call."""
