@@ -44,22 +44,18 @@ class JobResults:
 
     def add_invalid(self, index: int, request: Request, error: RequestError) -> None:
         """Write the error of a line that is no request."""
-        self._totals.invalid += 1
-        self._totals.failure_codes.add(error.exit_code)
+        self._totals.add_invalid(error)
         record = self._as_record(BatchResult(request, None, error))
         self._results.write(index, {"id": request.id, "line": request.line, **record})
 
     def add_answer(self, index: int, line_id: str, result: BatchResult, tier: str, *, limited: bool) -> None:
         """Write the answer to a line; `limited` says that its completion limit is the caller's own."""
-        totals, response = self._totals, result.response
+        response = result.response
         assert response is not None
-        totals.answered += 1
-        totals.models[f"{response.provider}/{response.model}"] += 1
-        totals.count_cuts(response, limited=limited)
-        totals.add_cost(response.cost_usd)
+        self._totals.add_answer(response, limited=limited)
         own = {"id": json.loads(line_id), "request_id": response.request_id, "tier": tier}
         self._results.write(index, {**self._as_record(result), **own})
-        self._on_progress(totals)
+        self._on_progress(self._totals)
 
     def has_attempt(self, index: int, request_id: str) -> bool:
         """Whether an earlier run has written the failure of a line with the cost of this attempt."""
@@ -69,12 +65,10 @@ class JobResults:
         self, index: int, line_id: str, error: LLMRouteError, tier: str, request_id: str | None = None
     ) -> None:
         """Write the error of a line that gets no answer; `request_id` is that of its attempt in a job."""
-        totals = self._totals
-        totals.failed += 1
-        totals.first_failure = totals.first_failure or error
-        totals.failure_codes.add(error.exit_code)
+        self._totals.add_failure(error)
+        self._totals.first_failure = self._totals.first_failure or error
         self.add_attempts(index, line_id, error, tier, request_id)
-        self._on_progress(totals)
+        self._on_progress(self._totals)
 
     def add_attempts(
         self, index: int, line_id: str, error: LLMRouteError, tier: str, request_id: str | None = None
@@ -82,8 +76,7 @@ class JobResults:
         """Write an error with the cost of its attempts, unless an earlier run has; the line may still get an answer."""
         if request_id is not None and self.has_attempt(index, request_id):
             return
-        for attempt in error.attempts:
-            self._totals.add_cost(attempt.cost_usd)
+        self._totals.add_costs(error)
         record = self._as_record(BatchResult(None, None, error))
         own = {} if request_id is None else {"request_id": request_id}
         self._results.write(index, {"id": json.loads(line_id), **record, **own, "tier": tier})

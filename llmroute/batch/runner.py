@@ -103,29 +103,18 @@ class Batch:
         self._executor = executor = core.bulk(
             limits.concurrency, budget_usd=limits.budget_usd, requests=limits.requests
         )
-        if not blocking:
-            requests = read_ahead(requests, lambda request: executor.expect(request.options))
         self._pool = pool = WorkerPool(
             executor.rounds, self._deliver, concurrency=limits.concurrency, in_order=limits.in_order
         )
-        self._reader = reader = ThreadedIterator(requests) if blocking else None
-        rest: Iterable[Request] = requests if reader is None else reader.unclaimed
+        if blocking:
+            self._reader = ThreadedIterator(requests)
+        else:
+            requests = read_ahead(requests, lambda request: executor.expect(request.options))
+        rest: Iterable[Request] = requests if self._reader is None else self._reader.unclaimed
         if self._interrupted:
             self.interrupt()
-
-        async def take() -> WorkItem | None:
-            while (request := await reader.take() if reader else next(requests, None)) is not None:
-                if (item := self._work_item(request)) is not None:
-                    if blocking:
-                        executor.expect(item.options)
-                    if not isinstance(item.options, LLMRouteError):
-                        self._open[self.totals.lines - 1] = request
-                    return item
-            self.totals.read_to_end |= not self._ending
-            return None
-
         try:
-            await pool.run(take)
+            await pool.run(lambda: self._take(requests, executor))
         except asyncio.CancelledError:
             await self._list_open_requests(pool, rest)
             raise
@@ -134,6 +123,19 @@ class Batch:
         self.totals.stopped_by = pool.stopped_by
         if pool.stopped_by is not None and not self._interrupted:
             await self._skip_rest(rest)
+
+    async def _take(self, requests: Iterator[Request], executor: BulkExecutor) -> WorkItem | None:
+        """Return the work for the next line that no earlier run answered, None at the end of the input."""
+        while (request := await self._reader.take() if self._reader else next(requests, None)) is not None:
+            if (item := self._work_item(request)) is not None:
+                if self._reader is not None:
+                    # An input that does not block is read ahead, and expected there.
+                    executor.expect(item.options)
+                if not isinstance(item.options, LLMRouteError):
+                    self._open[self.totals.lines - 1] = request
+                return item
+        self.totals.read_to_end |= not self._ending
+        return None
 
     @property
     def _ending(self) -> bool:
@@ -212,16 +214,12 @@ class Batch:
         totals, response, error = self.totals, result.response, result.error
         self._open.pop(index, None)
         if response is not None:
-            totals.answered += 1
-            totals.models[f"{response.provider}/{response.model}"] += 1
-            totals.count_cuts(response, limited=request.options.max_tokens is not None)
-            totals.add_cost(response.cost_usd)
+            totals.add_answer(response, limited=request.options.max_tokens is not None)
             record = {**self._as_record(result), "id": request.id, "request_id": response.request_id}
             self._results.write(index, record)
         else:
             assert error is not None
-            for attempt in error.attempts:
-                totals.add_cost(attempt.cost_usd)
+            totals.add_costs(error)
             self._deliver_error(index, request, result, error)
         if self._ending and self._reader is not None:
             self._reader.close()
@@ -230,8 +228,7 @@ class Batch:
     def _deliver_error(self, index: int, request: Request, result: BatchResult, error: LLMRouteError) -> None:
         record = {"id": request.id, **self._as_record(result)}
         if error is request.options:
-            self.totals.invalid += 1
-            self.totals.failure_codes.add(error.exit_code)
+            self.totals.add_invalid(error)
             self._on_invalid_line(request.line, error)
             self._results.write(index, {"id": request.id, "line": request.line, **record})
             return
@@ -247,6 +244,5 @@ class Batch:
             self._results.write(index, record)
             return
         self._on_failure(request, error)
-        self.totals.failed += 1
-        self.totals.failure_codes.add(error.exit_code)
+        self.totals.add_failure(error)
         self._results.write(index, record)

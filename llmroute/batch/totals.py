@@ -49,21 +49,41 @@ class BatchTotals:
         """The number of lines that need no more work in this run."""
         return self.answered + self.failed + self.invalid + self.answered_before + self.not_run
 
-    def count_cuts(self, response: LLMResponse, *, limited: bool) -> None:
-        """Count an answer as shortened, by its own signs; the caller's own limit (`limited`) is no such sign."""
-        self.prompts_cut += response.prompt_cut is not None
-        if response.budget_cut is not None:
-            self.budget_cuts += 1
-        elif response.finish_reason == "length" and not limited:
-            self.truncated += 1
-
     @property
     def cost_usd(self) -> float:
         """The known cost of this run."""
         return self.cost_picousd / PICO_PER_USD
 
-    def add_cost(self, cost_usd: float | None) -> None:
-        """Add the cost of an answer or attempt; None counts as an unknown cost."""
+    def add_answer(self, response: LLMResponse, *, limited: bool) -> None:
+        """Count an answer, its cost and by its own signs whether it is cut.
+
+        `limited` says that its completion limit is the caller's own: an answer of that length is not cut.
+        """
+        self.answered += 1
+        self.models[f"{response.provider}/{response.model}"] += 1
+        self.prompts_cut += response.prompt_cut is not None
+        if response.budget_cut is not None:
+            self.budget_cuts += 1
+        elif response.finish_reason == "length" and not limited:
+            self.truncated += 1
+        self._add_cost(response.cost_usd)
+
+    def add_invalid(self, error: LLMRouteError) -> None:
+        """Count a line that is not a request."""
+        self.invalid += 1
+        self.failure_codes.add(error.exit_code)
+
+    def add_failure(self, error: LLMRouteError) -> None:
+        """Count a request without an answer; its cost is counted by `add_costs`."""
+        self.failed += 1
+        self.failure_codes.add(error.exit_code)
+
+    def add_costs(self, error: LLMRouteError) -> None:
+        """Add the costs of the attempts of a request without an answer."""
+        for attempt in error.attempts:
+            self._add_cost(attempt.cost_usd)
+
+    def _add_cost(self, cost_usd: float | None) -> None:
         if cost_usd is None:
             self.unknown_costs += 1
         else:
