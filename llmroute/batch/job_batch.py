@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from llmroute.batch.job_results import JobResults
+from llmroute.batch.job_results import TIERS, JobResults, Stage
 from llmroute.batch.job_tiers import check_line, route
 from llmroute.batch.totals import BatchTotals
 from llmroute.bulk.batch_result import BatchResult
@@ -27,14 +27,9 @@ if TYPE_CHECKING:
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options
     from llmroute.service.core import ServiceCore
-    from llmroute.types import ServiceTier
 
 GROUP = 500
 """Lines that are looked up in the journal at once."""
-# The states of a line: to be taken, in a job, finished, without an answer, not sent; or to be answered by a call, after
-# a job, or at the flex or the standard tier from the beginning.
-_TAKE, _IN_JOB, _FINISHED, _FAILED, _NOT_RUN, _RESCUE, _FLEX, _STANDARD = range(8)
-_TIERS: dict[int, ServiceTier | None] = {_RESCUE: None, _FLEX: "flex", _STANDARD: None}
 
 
 class JobBatch:
@@ -62,9 +57,7 @@ class JobBatch:
         self._on_invalid_line = on_invalid_line
         self._on_progress = on_progress
         self._on_jobs = on_jobs
-        self._states = bytearray()
-        # Whether the caller limits the completion of a line: without that, a budget may.
-        self._limited = bytearray()
+        self._stages = self._results.stages
         self._rescue = False
         self._interrupted = False
         self._run: JobRun | None = None
@@ -72,7 +65,7 @@ class JobBatch:
     @property
     def pending(self) -> int:
         """The number of lines that are in jobs."""
-        return self._states.count(_IN_JOB)
+        return self._results.count(Stage.IN_JOB)
 
     def stop(self, reason: LLMRouteError) -> None:
         """Take no more lines and wait no longer."""
@@ -101,13 +94,9 @@ class JobBatch:
         finally:
             await run.end()
 
-    def _is_counted(self, position: int, request_id: str | None) -> bool:
-        is_failure = request_id is not None and self._results.has_attempt(position, request_id)
-        return is_failure or self._states[position] == _FINISHED
-
     async def _run_to_end(self, core: ServiceCore, run: JobRun) -> None:
         # The costs in the results file are already subtracted from the budget.
-        await run.begin(self._is_counted)
+        await run.begin(self._results.is_counted)
         if self._interrupted:
             run.interrupt()
         stopped_by: LLMRouteError | None = None
@@ -118,18 +107,18 @@ class JobBatch:
             if error is not self.totals.stopped_by:
                 raise
         for position in run.refused:
-            self._states[position] = _NOT_RUN
+            self._stages[position] = Stage.NOT_RUN
         self.totals.stopped_by = self.totals.stopped_by or run.stopped_by or stopped_by
-        self.totals.not_run = self._states.count(_NOT_RUN) + (self._states.count(_TAKE) if run.stopped_by else 0)
-        stopped_by = await self._call(core, run, (_RESCUE,))
+        self.totals.not_run = self._results.count(Stage.NOT_RUN, *([Stage.TAKE] if run.stopped_by else []))
+        stopped_by = await self._call(core, run, (Stage.RESCUE,))
         self.totals.stopped_by = self.totals.stopped_by or stopped_by
-        self.totals.not_run += sum(map(self._states.count, _TIERS))
+        self.totals.not_run += self._results.count(*TIERS)
         self._list_failures()
 
     async def _finish(self, core: ServiceCore, run: JobRun) -> LLMRouteError | None:
         """Make calls while jobs run, and return why these were stopped; if jobs fail, calls in flight are awaited."""
         jobs = asyncio.ensure_future(run.finish())
-        calls = asyncio.ensure_future(self._call(core, run, (_FLEX, _STANDARD)))
+        calls = asyncio.ensure_future(self._call(core, run, (Stage.FLEX, Stage.STANDARD)))
         try:
             await asyncio.gather(jobs, calls)
         except Exception:
@@ -140,27 +129,18 @@ class JobBatch:
 
     def _register(self) -> None:
         """Read the input once: check every line before anything is sent."""
-        totals = self.totals
         for index, request in enumerate(self._open_requests()):
-            totals.lines += 1
-            options: Options | RequestError = request.options
+            self.totals.lines += 1
             try:
-                if isinstance(options, RequestError):
-                    raise options
-                state = _FINISHED if self._results.register(index, request) else _TAKE
+                options = self._results.register(index, request)
             except RequestError as error:
                 self._on_invalid_line(request.line, error)
                 self._results.add_invalid(index, request, error)
-                state = _FINISHED
             else:
-                if state == _FINISHED:
-                    totals.answered_before += 1
-                else:
+                if options is not None:
                     check_line(request.line, options)
-            self._states.append(state)
-            self._limited.append(not isinstance(options, RequestError) and options.max_tokens is not None)
-        totals.read_to_end = True
-        self._on_progress(totals)
+        self.totals.read_to_end = True
+        self._on_progress(self.totals)
 
     async def _take_lines(self, run: JobRun) -> None:
         requests, first = enumerate(self._open_requests()), 0
@@ -169,42 +149,42 @@ class JobBatch:
             unanswered = await run.unanswered_before(first, first + GROUP - 1) if self._rescue else ()
             first += GROUP
             for index, request in group:
-                if self._states[index] != _TAKE:
+                if self._stages[index] != Stage.TAKE:
                     continue
                 if index in placed:
                     state = placed[index].state
                     if run.is_open(placed[index]):
-                        self._states[index] = _IN_JOB
+                        self._stages[index] = Stage.IN_JOB
                     elif state in ("unanswered", "rejected") and self._rescue:
-                        self._states[index] = _RESCUE
+                        self._stages[index] = Stage.RESCUE
                     elif state != "answered":
                         # An earlier start of this run has reported it.
-                        self._states[index] = _FAILED
+                        self._stages[index] = Stage.FAILED
                         self.totals.failed += 1
                         self.totals.failure_codes.add(LLMRouteError.exit_code)
                 elif index in unanswered:
-                    self._states[index] = _RESCUE
-                if self._states[index] == _TAKE and not run.interrupted and run.stopped_by is None:
+                    self._stages[index] = Stage.RESCUE
+                if self._stages[index] == Stage.TAKE and not run.interrupted and run.stopped_by is None:
                     await self._take(run, index, request)
 
     async def _take(self, run: JobRun, index: int, request: Request) -> None:
         assert not isinstance(request.options, RequestError)
-        self._states[index] = _IN_JOB
+        self._stages[index] = Stage.IN_JOB
         try:
             options = request.options
             if options.tier == AUTO:
                 tier, options = await route(run, options)
                 if tier != BATCH:
-                    self._states[index] = _FLEX if tier == "flex" else _STANDARD
+                    self._stages[index] = Stage.FLEX if tier == "flex" else Stage.STANDARD
                     return
             await run.take(index, json.dumps(request.id, ensure_ascii=False), options)
         except (LedgerError, OutputError):
             raise
         except LLMRouteError as error:
             if run.stopped_by is error:
-                self._states[index] = _NOT_RUN
+                self._stages[index] = Stage.NOT_RUN
             else:
-                self._fail(index, json.dumps(request.id), error)
+                self._results.add_failure(index, request.id, error, BATCH)
 
     async def _deliver(self, outcome: LineOutcome) -> None:
         """Write the outcome of a line.
@@ -217,26 +197,24 @@ class JobBatch:
             raise self.totals.stopped_by
 
     def _write_outcome(self, outcome: LineOutcome) -> None:
-        index = outcome.position
-        if self._states[index] not in (_IN_JOB, _TAKE):
+        index, line_id = outcome.position, json.loads(outcome.line_id)
+        if self._stages[index] not in (Stage.IN_JOB, Stage.TAKE):
             return
-        if outcome.response is None:
-            assert outcome.error is not None
-            if outcome.can_rescue and self._rescue:
-                self._states[index] = _RESCUE
-                if outcome.error.attempts:
-                    # Its cost is written, also if the rescue fails.
-                    self._results.add_attempts(index, outcome.line_id, outcome.error, BATCH, outcome.request_id)
-            else:
-                self._fail(index, outcome.line_id, outcome.error, request_id=outcome.request_id)
+        if outcome.response is not None:
+            self._results.add_answer(index, line_id, BatchResult(None, outcome.response, None), BATCH)
             return
-        self._states[index] = _FINISHED
-        result, limited = BatchResult(None, outcome.response, None), bool(self._limited[index])
-        self._results.add_answer(index, outcome.line_id, result, BATCH, limited=limited)
+        assert outcome.error is not None
+        if not (outcome.can_rescue and self._rescue):
+            self._results.add_failure(index, line_id, outcome.error, BATCH, outcome.request_id)
+            return
+        self._stages[index] = Stage.RESCUE
+        if outcome.error.attempts:
+            # Its cost is written, also if the rescue fails.
+            self._results.add_attempts(index, line_id, outcome.error, BATCH, outcome.request_id)
 
-    async def _call(self, core: ServiceCore, run: JobRun, states: tuple[int, ...]) -> LLMRouteError | None:
-        """Answer the lines of some states by calls; return why they were stopped, None where they were not."""
-        if self._interrupted or not any(map(self._states.count, states)):
+    async def _call(self, core: ServiceCore, run: JobRun, stages: tuple[int, ...]) -> LLMRouteError | None:
+        """Answer the lines at some stages by calls; return why they were stopped, None where they were not."""
+        if self._interrupted or not self._results.count(*stages):
             return None
         executor = core.bulk(CONCURRENCY, shared_budget=run.shared_budget)
         taken: list[tuple[int, Request]] = []
@@ -244,41 +222,32 @@ class JobBatch:
 
         async def requests() -> AsyncIterator[Options]:
             for index, request in enumerate(self._open_requests()):
-                if (state := self._states[index]) in states and not self._interrupted:
+                if (stage := self._stages[index]) in stages and not self._interrupted:
                     if isinstance(request.options, RequestError):
                         # A file that it names has changed since.
-                        self._fail(index, json.dumps(request.id, ensure_ascii=False), request.options)
+                        self._results.add_failure(index, request.id, request.options, BATCH)
                         continue
                     taken.append((index, request))
-                    yield replace(request.options, tier=_TIERS[state])
+                    yield replace(request.options, tier=TIERS[stage])
 
         async for result in generate_many(executor, requests(), concurrency=CONCURRENCY, in_order=True):
             index, request = taken.pop(0)
-            line_id, tier = json.dumps(request.id, ensure_ascii=False), _TIERS[self._states[index]] or "standard"
+            tier = TIERS[self._stages[index]] or "standard"
             if result.response is not None:
-                assert not isinstance(request.options, RequestError)
-                self._states[index] = _FINISHED
-                limited = bool(self._limited[index])
-                self._results.add_answer(index, line_id, result, tier, limited=limited)
+                self._results.add_answer(index, request.id, result, tier)
             elif result.error is not None:
                 failure = result.error
-                self._fail(index, line_id, failure, tier)
+                self._results.add_failure(index, request.id, failure, tier)
         # Lines are left where the budget is spent, or no provider answers: the last error says which.
-        return failure if not self._interrupted and any(map(self._states.count, states)) else None
-
-    def _fail(
-        self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH, *, request_id: str | None = None
-    ) -> None:
-        self._states[index] = _FAILED
-        self._results.add_failure(index, line_id, error, tier, request_id)
+        return failure if not self._interrupted and self._results.count(*stages) else None
 
     def _list_failures(self) -> None:
         """Pass the requests without an answer to `on_failure`; those in jobs may still get one."""
-        without = {_FAILED, _NOT_RUN, *_TIERS}
+        without = {Stage.FAILED, Stage.NOT_RUN, *TIERS}
         if self.totals.stopped_by is not None:
-            without.add(_TAKE)
-        if not any(self._states.count(state) for state in without):
+            without.add(Stage.TAKE)
+        if not self._results.count(*without):
             return
         for index, request in enumerate(self._open_requests()):
-            if self._states[index] in without:
+            if self._stages[index] in without:
                 self._on_failure(request, None)

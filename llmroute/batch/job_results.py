@@ -1,11 +1,12 @@
-"""The results of a batch of jobs: a record for each line in the results file, and the totals of all."""
+"""The results of a batch of jobs: the stage of each line, its record in the results file, and the totals of all."""
 
 from __future__ import annotations
 
-import json
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from llmroute.bulk.batch_result import BatchResult
+from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,13 +14,32 @@ if TYPE_CHECKING:
     from llmroute.batch.reader import Request
     from llmroute.batch.runner import Results
     from llmroute.batch.totals import BatchTotals
-    from llmroute.errors import LLMRouteError, RequestError
+    from llmroute.errors import LLMRouteError
+    from llmroute.request.options import Options
+    from llmroute.types import ServiceTier
+
+
+class Stage(IntEnum):
+    """The stage of a line; `RESCUE`, `FLEX` and `STANDARD` are to be answered by a call, the first after a job."""
+
+    TAKE = 0
+    IN_JOB = 1
+    FINISHED = 2
+    FAILED = 3
+    NOT_RUN = 4
+    RESCUE = 5
+    FLEX = 6
+    STANDARD = 7
+
+
+TIERS: dict[int, ServiceTier | None] = {Stage.RESCUE: None, Stage.FLEX: "flex", Stage.STANDARD: None}
+"""The tiers of the calls that answer lines, by the stage of the line; None is the standard one."""
 
 
 class JobResults:
-    """Writes the results of lines, in any order, and counts them in `totals`.
+    """Writes the results of lines, in any order, notes their stages, and counts them in `totals`.
 
-    `line_id` is the id of a line as JSON; `tier` is that by which it was answered.
+    `line_id` is the id of a line in the input; `tier` is that by which it was answered.
     """
 
     def __init__(
@@ -33,14 +53,36 @@ class JobResults:
         self._totals = totals
         self._as_record = as_record
         self._on_progress = on_progress
+        self.stages = bytearray()
+        """The stage of each line, by its index."""
+        # Whether the caller limits the completion of a line: without that, a budget may.
+        self._limited = bytearray()
 
-    def register(self, index: int, request: Request) -> bool:
-        """Register a line; return whether an earlier run has answered it.
+    def count(self, *stages: int) -> int:
+        """Return how many lines are at one of some stages."""
+        return sum(map(self.stages.count, stages))
+
+    def register(self, index: int, request: Request) -> Options | None:
+        """Register the next line; return its options if it is to be taken, None if an earlier run has answered it.
 
         Raises:
-            RequestError: another line has its id.
+            RequestError: it is not a request, or another line has its id.
         """
-        return self._results.register(index, request.id)
+        options = request.options
+        self.stages.append(Stage.FINISHED)
+        self._limited.append(not isinstance(options, RequestError) and options.max_tokens is not None)
+        if isinstance(options, RequestError):
+            raise options
+        if self._results.register(index, request.id):
+            self._totals.answered_before += 1
+            return None
+        self.stages[index] = Stage.TAKE
+        return options
+
+    def is_counted(self, index: int, request_id: str | None) -> bool:
+        """Whether the results file has the cost of a line, or of this attempt of it."""
+        is_failure = request_id is not None and self._results.has_attempt(index, request_id)
+        return is_failure or self.stages[index] == Stage.FINISHED
 
     def add_invalid(self, index: int, request: Request, error: RequestError) -> None:
         """Write the error of a line that is no request."""
@@ -48,35 +90,33 @@ class JobResults:
         record = self._as_record(BatchResult(request, None, error))
         self._results.write(index, {"id": request.id, "line": request.line, **record})
 
-    def add_answer(self, index: int, line_id: str, result: BatchResult, tier: str, *, limited: bool) -> None:
-        """Write the answer to a line; `limited` says that its completion limit is the caller's own."""
+    def add_answer(self, index: int, line_id: str | int, result: BatchResult, tier: str) -> None:
+        """Write the answer to a line."""
         response = result.response
         assert response is not None
-        self._totals.add_answer(response, limited=limited)
-        own = {"id": json.loads(line_id), "request_id": response.request_id, "tier": tier}
+        self.stages[index] = Stage.FINISHED
+        self._totals.add_answer(response, limited=bool(self._limited[index]))
+        own = {"id": line_id, "request_id": response.request_id, "tier": tier}
         self._results.write(index, {**self._as_record(result), **own})
         self._on_progress(self._totals)
 
-    def has_attempt(self, index: int, request_id: str) -> bool:
-        """Whether an earlier run has written the failure of a line with the cost of this attempt."""
-        return self._results.has_attempt(index, request_id)
-
     def add_failure(
-        self, index: int, line_id: str, error: LLMRouteError, tier: str, request_id: str | None = None
+        self, index: int, line_id: str | int, error: LLMRouteError, tier: str, request_id: str | None = None
     ) -> None:
         """Write the error of a line that gets no answer; `request_id` is that of its attempt in a job."""
+        self.stages[index] = Stage.FAILED
         self._totals.add_failure(error)
         self._totals.first_failure = self._totals.first_failure or error
         self.add_attempts(index, line_id, error, tier, request_id)
         self._on_progress(self._totals)
 
     def add_attempts(
-        self, index: int, line_id: str, error: LLMRouteError, tier: str, request_id: str | None = None
+        self, index: int, line_id: str | int, error: LLMRouteError, tier: str, request_id: str | None = None
     ) -> None:
         """Write an error with the cost of its attempts, unless an earlier run has; the line may still get an answer."""
-        if request_id is not None and self.has_attempt(index, request_id):
+        if request_id is not None and self._results.has_attempt(index, request_id):
             return
         self._totals.add_costs(error)
         record = self._as_record(BatchResult(None, None, error))
         own = {} if request_id is None else {"request_id": request_id}
-        self._results.write(index, {"id": json.loads(line_id), **record, **own, "tier": tier})
+        self._results.write(index, {"id": line_id, **record, **own, "tier": tier})
