@@ -16,14 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.bulk.batch_result import BatchResult
 from llmroute.bulk.ordered_delivery import OrderedDelivery
-from llmroute.errors import (
-    AllProvidersFailedError,
-    BudgetExceededError,
-    CheckFaultError,
-    InterruptedRequestError,
-    LLMRouteError,
-)
-from llmroute.exit_codes import SETUP, TRY_LATER, USAGE
+from llmroute.bulk.stop_rule import StopRule, is_temporary, retry_after_s
+from llmroute.errors import InterruptedRequestError, LLMRouteError
 from llmroute.request.options import Options
 from llmroute.types import LLMResponse
 
@@ -33,10 +27,6 @@ if TYPE_CHECKING:
     from llmroute.types import AttemptRecord, Check
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 30.0)
-MAX_OUTAGE_S = 300.0
-"""After so long without an answer, or if a provider wants a longer wait, the pool stops."""
-MAX_ACCOUNT_ERRORS = 20
-"""After so many consecutive configuration or account problems (key, credit, model), the pool stops."""
 
 Round = AsyncGenerator[str | LLMResponse]
 """One round of attempts: yields the response, and settles it in the ledger when it is resumed."""
@@ -78,10 +68,7 @@ class WorkerPool:
         self._sleep = sleep
         self._jitter = jitter
         self._taken = 0
-        self._in_flight = 0
-        self._answered_at_s = 0.0
-        self._idle_since_s = 0.0
-        self._account_errors = 0
+        self._stop_rule = StopRule()
         self._take_error: Exception | None = None
         self._delays: set[asyncio.Future[None]] = set()
         self._winding_down = False
@@ -95,7 +82,6 @@ class WorkerPool:
             Exception: an error of `take`, after the requests in flight have finished; an error of `deliver`, at once:
                 the requests in flight are cancelled and settled.
         """
-        self._answered_at_s = self._idle_since_s = asyncio.get_running_loop().time()
         taking = asyncio.Lock()
         await self._run_workers(self._work(take, taking) for _ in range(self._concurrency))
         if self._take_error is not None:
@@ -153,11 +139,7 @@ class WorkerPool:
         if isinstance(options, LLMRouteError):
             await self._delivery.add(number, BatchResult(item.request, None, options))
             return
-        loop = asyncio.get_running_loop()
-        if not self._in_flight:
-            # Idle time is not an outage.
-            self._answered_at_s += loop.time() - self._idle_since_s
-        self._in_flight += 1
+        self._stop_rule.note_begin()
         made: list[AttemptRecord] = []
         checked: list[LLMResponse] = []
         if options.check is not None:
@@ -172,8 +154,7 @@ class WorkerPool:
                 self._interrupted.append(BatchResult(item.request, None, error))
             raise
         finally:
-            self._in_flight -= 1
-            self._idle_since_s = loop.time()
+            self._stop_rule.note_end()
 
     async def _run_rounds(self, number: int, request: Any, start_round: Callable[[], Round | None]) -> None:
         """Run rounds of a request until it is answered or no retry is left."""
@@ -185,13 +166,12 @@ class WorkerPool:
                 await self._run_round(number, request, current, attempts)
             except LLMRouteError as error:
                 error.attempts = attempts = (*attempts, *error.attempts)
-                retry_after_s = _retry_after_s(error)
-                is_temporary = error.exit_code == TRY_LATER and retry_after_s <= MAX_OUTAGE_S
-                current = start_round() if is_temporary and not self._stopping else None
+                current = start_round() if is_temporary(error) and not self._stopping else None
                 if delay_s is not None and current is not None:
-                    await self._wait(max(delay_s * (0.8 + 0.4 * self._jitter()), retry_after_s))
+                    await self._wait(max(delay_s * (0.8 + 0.4 * self._jitter()), retry_after_s(error)))
                 if delay_s is None or current is None or self._stopping:
-                    self._stop_if_hopeless(error)
+                    if self._stop_rule.stops_after(error):
+                        self.stop(error)
                     await self._delivery.add(number, BatchResult(request, None, error))
                     return
             else:
@@ -212,21 +192,8 @@ class WorkerPool:
         async with aclosing(current) as pieces:
             async for piece in pieces:
                 if isinstance(piece, LLMResponse):
-                    self._answered_at_s = asyncio.get_running_loop().time()
-                    self._account_errors = 0
+                    self._stop_rule.note_answer()
                     await self._delivery.add(number, BatchResult(request, piece.after(earlier), None))
-
-    def _stop_if_hopeless(self, error: LLMRouteError) -> None:
-        """Stop if the next request would fail for the same reason."""
-        self._account_errors += error.exit_code == SETUP
-        outage_s = asyncio.get_running_loop().time() - self._answered_at_s
-        if (
-            self._account_errors >= MAX_ACCOUNT_ERRORS
-            or (isinstance(error, CheckFaultError) and error.exit_code == USAGE)
-            or (isinstance(error, BudgetExceededError) and not error.of_request)
-            or (error.exit_code == TRY_LATER and max(outage_s, _retry_after_s(error)) > MAX_OUTAGE_S)
-        ):
-            self.stop(error)
 
     async def _run_workers(self, workers: Iterable[Coroutine[Any, Any, None]]) -> None:
         """Run workers until all have ended; if one fails or this is cancelled, cancel the others first."""
@@ -240,13 +207,6 @@ class WorkerPool:
         for task in done:
             if not (task.cancelled() and self._winding_down):
                 await task
-
-
-def _retry_after_s(error: LLMRouteError) -> float:
-    """Return the wait that a provider requested; 0 where attempts failed for different reasons."""
-    if isinstance(error, AllProvidersFailedError) and len({attempt.error for attempt in error.attempts}) > 1:
-        return 0.0
-    return getattr(error, "retry_after_s", None) or 0.0
 
 
 def _length(result: BatchResult) -> int:

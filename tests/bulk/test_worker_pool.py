@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.bulk import ordered_delivery, worker_pool
+from llmroute.bulk import ordered_delivery, stop_rule
 from llmroute.bulk.worker_pool import Rounds, WorkerPool, WorkItem
 from llmroute.errors import (
     AuthenticationError,
@@ -216,7 +216,7 @@ def test_consecutive_account_errors_stop_the_pool() -> None:
     world = World(lambda _number, _call: AuthenticationError("no"))
     pool = world.run(1000)
     assert isinstance(pool.stopped_by, AuthenticationError)
-    assert worker_pool.MAX_ACCOUNT_ERRORS <= len(world.calls) < worker_pool.MAX_ACCOUNT_ERRORS + 10
+    assert stop_rule.MAX_ACCOUNT_ERRORS <= len(world.calls) < stop_rule.MAX_ACCOUNT_ERRORS + 10
     mixed = World(lambda number, _call: AuthenticationError("no") if number % 2 else None)
     assert mixed.run(200).stopped_by is None
 
@@ -247,7 +247,7 @@ def test_the_budget_of_one_request_stops_that_request_only() -> None:
 
 
 def test_a_long_outage_stops_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pool, "MAX_OUTAGE_S", 0.0)
+    monkeypatch.setattr(stop_rule, "MAX_OUTAGE_S", 0.0)
     world = World(lambda _number, _call: TransientError("down"))
     pool = world.run(1000)
     assert isinstance(pool.stopped_by, TransientError)
