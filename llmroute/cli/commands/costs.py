@@ -34,11 +34,18 @@ By = Annotated[
     Dimension | None,
     typer.Option("--by", help="Group by this; default model.", rich_help_panel="Output"),
 ]
+HTMLFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        parser=flags.output_file_or_stdout,
+        help="Write an HTML page with charts and tables; - is stdout.",
+        rich_help_panel="Output",
+    ),
+]
 
-costs = typer.Typer(
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
+costs = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 costs.add_typer(budget, name="budget", cls=GroupedGroup, epilog=epilog("costs budget"))
 for command in (calls, correct, export, reconcile, path, check, backup, restore, move, prune):
     costs.command(cls=GroupedCommand, epilog=epilog(f"costs {command.__name__}"))(command)
@@ -56,16 +63,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     as_json_: flags.AsJSON = False,
     as_csv_: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.", rich_help_panel="Output")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print the table as Markdown.", rich_help_panel="Output")] = False,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            parser=flags.output_file_or_stdout,
-            help="Write an HTML page with charts and tables; - is stdout.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    html: HTMLFile = None,
 ) -> None:
     """Report costs, list attempts, set budgets, maintain the ledger."""
     if context.invoked_subcommand is not None:

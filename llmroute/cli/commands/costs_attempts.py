@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from llmroute.service.costs.attempts import Selection
 
 _MOST = 1_000_000
+ExportFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE.csv|.jsonl|.parquet|-",
+        parser=flags.output_file_or_stdout,
+        help="The file to write or replace; - is stdout.",
+    ),
+]
 
 
 def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
@@ -125,14 +133,7 @@ def _dollars(text: str) -> Decimal:
 
 
 def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FILE.csv|.jsonl|.parquet|-",
-            parser=flags.output_file_or_stdout,
-            help="The file to write or replace; - is stdout.",
-        ),
-    ] = None,
+    file: ExportFile = None,
     form: Annotated[
         Literal["csv", "jsonl", "focus", "otlp"] | None,
         typer.Option("--format", help="csv or jsonl for stdout, default csv; focus: FOCUS 1.2; otlp: requires --to."),
