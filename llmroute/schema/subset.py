@@ -11,8 +11,8 @@ import re
 from typing import Any, NamedTuple
 
 from llmroute.schema.subschemas import resolve
+from llmroute.schema.value_types import SCALARS, concerns, nullable, types_of
 
-_SCALARS = ("string", "integer", "number", "boolean", "null")
 _STRUCTURE = ("properties", "items", "prefixItems", "enum", "const", "additionalProperties", "patternProperties")
 _STATED = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern"),
@@ -21,13 +21,6 @@ _STATED = (
     *("else", "anyOf", "oneOf", "default", "examples", "contentEncoding", "contentMediaType"),
 )
 """Keywords that are stated in the description where the provider does not support them."""
-_CONCERNS = {
-    ("integer", "number"): ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    ("string",): ("minLength", "maxLength", "pattern", "format"),
-    ("array",): ("minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains"),
-    ("object",): ("minProperties", "maxProperties", "propertyNames", "dependentRequired"),
-}
-"""The keywords that say something of values of some types only."""
 MOST_INLINE_CHARACTERS = 200
 """The length of the longest definition that is copied to where it is referred to."""
 NO_LOOKAROUND = re.compile(r"\(\?[=!<]")
@@ -89,8 +82,8 @@ class Derivation:
                 shared | part if isinstance(part, dict) and "$ref" not in part else part for part in node[branches]
             ]
             return self._constrained(node, {"anyOf": [self._derived(part) for part in parts]}, but=branches)
-        types = _types(node)
-        if len(types) > 1 and not set(types) <= set(_SCALARS):
+        types = types_of(node)
+        if len(types) > 1 and not set(types) <= set(SCALARS):
             return {"anyOf": [self._derived({**node, "type": kind}) for kind in types]}
         if types == ["object"]:
             return self._constrained(node, self._object(node))
@@ -186,7 +179,7 @@ class Derivation:
         result = dict(derived)
         stated = []
         for key in _STATED:
-            if key not in node or key == but or not _concerns(key, derived):
+            if key not in node or key == but or not concerns(key, derived):
                 continue
             if self._takes(key, node[key]):
                 result[key] = node[key]
@@ -210,54 +203,8 @@ class Derivation:
         return not isinstance(value, bool)
 
 
-def _concerns(key: str, derived: dict[str, Any]) -> bool:
-    """Whether a keyword says something of the values of a form."""
-    kinds = derived.get("type", [])
-    own = {kinds} if isinstance(kinds, str) else set(kinds)
-    return all(key not in keys or own & set(types) for types, keys in _CONCERNS.items())
-
-
-def nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a form that null is valid against too."""
-    if "enum" in schema or "const" in schema:
-        return schema if None in schema.get("enum", [schema.get("const")]) else _or_null(schema)
-    if "anyOf" in schema:
-        has_null = any(part.get("type") == "null" for part in schema["anyOf"])
-        return schema if has_null else {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
-    kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
-    if "null" in kinds:
-        return schema
-    return {**schema, "type": [*kinds, "null"]} if kinds and set(kinds) <= set(_SCALARS) else _or_null(schema)
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _types(node: dict[str, Any]) -> list[str]:
-    """Return the types of a schema's values: those it names, or those that its other keywords imply."""
-    named = node.get("type")
-    if isinstance(named, str):
-        return [named]
-    if isinstance(named, list) and named and all(isinstance(kind, str) for kind in named):
-        return list(dict.fromkeys(named))
-    if "properties" in node:
-        return ["object"]
-    if "items" in node:
-        return ["array"]
-    values = node.get("enum", [node["const"]] if "const" in node else [])
-    return list(dict.fromkeys(_type_of(value) for value in values))
-
-
-def _type_of(value: Any) -> str:
-    kinds: tuple[tuple[type, str], ...] = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"))
-    if value is None:
-        return "null"
-    return next((name for kind, name in kinds if isinstance(value, kind)), "object")
-
-
 def _scalar(node: dict[str, Any], types: list[str]) -> dict[str, Any]:
-    if not types or not set(types) <= set(_SCALARS):
+    if not types or not set(types) <= set(SCALARS):
         raise InexpressibleError
     derived: dict[str, Any] = {"type": types[0] if len(types) == 1 else types}
     for key in ("enum", "const"):
