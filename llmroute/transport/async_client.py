@@ -13,8 +13,8 @@ from llmroute.errors import BadOutputError, BadRequestError
 from llmroute.transport.caller_client import CallerClient
 from llmroute.transport.client_pool import OwnClients, new_async_client
 from llmroute.transport.decoding import AsyncWatchedStream, BodyLimits, has_surplus_bytes
-from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
-from llmroute.transport.log_text import cause, sending, with_host
+from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translating
+from llmroute.transport.log_text import sending
 from llmroute.transport.network.loopback import watching
 from llmroute.transport.network.send_progress import Progress, in_flight
 from llmroute.transport.requests import built, lower_case, without_body
@@ -49,36 +49,33 @@ class AsyncSender:
         if self.is_closed:
             raise BadRequestError(CLOSED_MEANWHILE)
         progress = progress or Progress()
-        try:
+        with translating(request, connect_s, connect_s + answer_s, progress):
             for client in self._clients.idle():
                 await client.aclose()
             lane = self._clients.enter(request.url)
             # Loads anyio's backend, which httpcore would load within the connect timeout.
             anyio.current_time()
-        except faults() as fault:
-            raise with_host(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
-                fault, request
-            )
-        try:
-            # Our own pool has no limit, so a wait for it is a wait for name resolution.
-            pool_s = connect_s if isinstance(self._clients, OwnClients) else None
-            prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s, pool_s=pool_s)
-            prepared.extensions["trace"] = watching(prepared.url, progress, lambda: self.is_closed)
-            in_flight.set(progress)
-            async with asyncio.timeout(connect_s + answer_s):
-                progress.enter()
-                response = await _sent(lane.client, prepared)
-        except BaseException as fault:
-            lane.leave()
-            if isinstance(fault, faults()):
-                raise with_host(
-                    translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request
-                ) from cause(fault, request)
-            if isinstance(self._clients, OwnClients):
-                # Cancelled. Our own transports report before they send anything.
-                progress.connect()
-            raise
+            try:
+                response = await self._send(lane.client, request, connect_s, answer_s, progress)
+            except BaseException as fault:
+                lane.leave()
+                if isinstance(self._clients, OwnClients) and not isinstance(fault, faults()):
+                    # Cancelled. Our own transports report before they send anything.
+                    progress.connect()
+                raise
         return AsyncExchange(response, lane, request)
+
+    async def _send(
+        self, client: httpx.AsyncClient, request: HTTPRequest, connect_s: float, answer_s: float, progress: Progress
+    ) -> httpx.Response:
+        # Our own pool has no limit, so a wait for it is a wait for name resolution.
+        pool_s = connect_s if isinstance(self._clients, OwnClients) else None
+        prepared = built(client, request, connect_s=connect_s, answer_s=answer_s, pool_s=pool_s)
+        prepared.extensions["trace"] = watching(prepared.url, progress, lambda: self.is_closed)
+        in_flight.set(progress)
+        async with asyncio.timeout(connect_s + answer_s):
+            progress.enter()
+            return await _sent(client, prepared)
 
     async def close(self) -> None:
         """Close the connections of our own clients; no request can be sent after that."""
@@ -130,13 +127,9 @@ class AsyncExchange:
 
     async def read(self, within_s: float) -> bytes:
         """As `Exchange.read`."""
-        try:
+        with translating(self._request, within_s, within_s):
             async with asyncio.timeout(within_s):
                 return await anext(self._arriving, b"")
-        except faults() as fault:
-            raise with_host(translated(fault, within_s, within_s, sent=True), self._request) from cause(
-                fault, self._request
-            )
 
     async def close(self) -> None:
         """As `Exchange.close`."""

@@ -14,9 +14,9 @@ from llmroute.transport.caller_client import CallerClient
 from llmroute.transport.client_pool import OwnClients, new_client
 from llmroute.transport.deadline import Background
 from llmroute.transport.decoding import BodyLimits, WatchedStream, has_surplus_bytes
-from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
+from llmroute.transport.errors import CLOSED_MEANWHILE, response_of, translating
 from llmroute.transport.exchange import BlockingExchange
-from llmroute.transport.log_text import cause, sending, with_host
+from llmroute.transport.log_text import sending
 from llmroute.transport.network.loopback import CONNECTED, connected_elsewhere, resolved_elsewhere
 from llmroute.transport.network.send_progress import Progress
 from llmroute.transport.requests import built, lower_case, without_body
@@ -57,14 +57,10 @@ class Sender:
         if self.is_closed:
             raise BadRequestError(CLOSED_MEANWHILE)
         progress = progress or Progress()
-        try:
+        with translating(request, connect_s, connect_s + answer_s, progress):
             for client in self._clients.idle():
                 client.close()
             return Exchange(self._clients.enter(request.url), request, connect_s, answer_s, progress)
-        except faults() as fault:
-            raise with_host(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
-                fault, request
-            )
 
     def close(self) -> None:
         """Close the connections of our own clients; no request can be sent after that.
@@ -219,12 +215,8 @@ class Exchange(BlockingExchange):
         if self._held:
             held, self._held = self._held, []
             return b"".join(held)
-        try:
+        with translating(self._request, within_s, within_s):
             return b"".join(piece for piece in self._arriving.take(within_s) if isinstance(piece, bytes))
-        except faults() as fault:
-            raise with_host(translated(fault, within_s, within_s, sent=True), self._request) from cause(
-                fault, self._request
-            )
 
     def close(self) -> None:
         """Release the connection; see `BlockingExchange.close`."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
 from llmroute.errors import BadOutputError, BadRequestError, ProviderTimeoutError, UnreachableError
+from llmroute.transport.log_text import cause, with_host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from llmroute.errors import AttemptError
+    from llmroute.transport.network.send_progress import Progress
+    from llmroute.types import HTTPRequest
 
 AttemptErrorT = TypeVar("AttemptErrorT", bound="AttemptError")
 
@@ -38,14 +44,25 @@ def response_of(fault: httpx.HTTPStatusError, request: httpx.Request) -> httpx.R
     return fault.response
 
 
-def translated(fault: Exception, connect_s: float, answer_s: float, *, sent: bool) -> AttemptError:
-    """Return one of `faults()` as the error of an attempt, which names the limit in seconds that was exceeded.
+@contextmanager
+def translating(
+    request: HTTPRequest, connect_s: float, answer_s: float, progress: Progress | None = None
+) -> Iterator[None]:
+    """Raise one of `faults()` in a block as the error of an attempt, with the limit in seconds that was exceeded.
 
-    `sent` says whether the request may have been sent, by its `Progress`; errors that occur before sending override it.
+    `progress` says whether the request may have been sent, None that it was; errors that occur before sending override
+    it.  The error names the host, and neither it nor its cause has a secret of the request.
+
+    Raises:
+        AttemptError: it.
     """
-    error = _translated_aiohttp(fault, connect_s, answer_s) or _translated(fault, connect_s, answer_s, sent=sent)
-    error.sent = error.sent and sent
-    return error
+    try:
+        yield
+    except faults() as fault:
+        sent = progress is None or progress.sent
+        error = _translated_aiohttp(fault, connect_s, answer_s) or _translated(fault, connect_s, answer_s, sent=sent)
+        error.sent = error.sent and sent
+        raise with_host(error, request) from cause(fault, request)
 
 
 def _translated(fault: Exception, connect_s: float, answer_s: float, *, sent: bool) -> AttemptError:
