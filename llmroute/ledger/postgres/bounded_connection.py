@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import TupleRow
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+from llmroute.files import LOCK_WAIT_S
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
 
 # How long a statement waits for an answer, and how long beyond a lock timeout that is longer.
 REPLY_S = 10.0
 LOCK_MARGIN_S = 2.0
 CONNECT_S = 2
+# After this the server ends a transaction whose client is stopped or cut off: calls of others wait for its locks.
+_IDLE_S = 5.0
+# Settings of a transaction, whatever an administrator made usual: functions of the schema read what others committed
+# while they waited for a lock, and what is committed survives a crash of the server.
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+PRELUDE = f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {_DURABLE}"
 
 
 class NoReplyError(psycopg.OperationalError):
@@ -34,6 +42,23 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.reply_within_s = REPLY_S
+
+    @contextmanager
+    def watched(self, url: str, *, read_only: bool = False) -> Iterator[BoundedConnection]:
+        """Open a transaction whose statements are waited for as long as the server, at `url`, works on them."""
+        try:
+            with self.transaction():
+                change = f"{PRELUDE}; SET LOCAL idle_in_transaction_session_timeout = {_IDLE_S * 1000:.0f}"
+                begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else change
+                self.execute(begin.encode())
+                # Behind pgbouncer another process of the server may run the next transaction.
+                sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
+                row = self.execute(sql, (f"{LOCK_WAIT_S * 1000:.0f}",)).fetchone()
+                assert row is not None
+                self.is_at_work = partial(is_at_work, url, row[0])
+                yield self
+        finally:
+            self.is_at_work = None
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         """Wait as `psycopg.Connection.wait`, which looks at the clock ten times a second."""

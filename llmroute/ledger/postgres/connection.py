@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -12,10 +11,16 @@ from psycopg import ClientCursor
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
-from llmroute.files import LOCK_WAIT_S
-from llmroute.ledger.postgres.bounded_connection import BoundedConnection, NoReplyError, is_at_work
+from llmroute.ledger.postgres.bounded_connection import PRELUDE, BoundedConnection, NoReplyError
 from llmroute.ledger.postgres.connecting import connected, note_away
-from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, old_schema, require_client
+from llmroute.ledger.postgres.errors import (
+    is_missing,
+    is_transient,
+    ledger_error,
+    migration_error,
+    old_schema,
+    require_client,
+)
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, may_migrate, migrate
 from llmroute.ledger.postgres.server_clock import ServerClock, steady_ms
 
@@ -30,12 +35,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _ATTEMPTS = 3
-# After this the server ends a transaction whose client is stopped or cut off: calls of others wait for its locks.
-_IDLE_S = 5.0
-# Settings of a transaction, whatever an administrator made usual: functions of the schema read what others committed
-# while they waited for a lock, and what is committed survives a crash of the server.
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
-PRELUDE = f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {_DURABLE}"
 
 
 class ServerConnection:
@@ -64,7 +63,7 @@ class ServerConnection:
         """The quoted name of the schema."""
         return f'"{self.address.schema}"'
 
-    def run(self, work: Callable[[Connection], T], within_s: float | None = None) -> T:
+    def run(self, work: Callable[[BoundedConnection], T], within_s: float | None = None) -> T:
         """Run `work`, which may be repeated, on the connection; create the tables where they are missing.
 
         An answer of the server is waited for `within_s`, None is the usual time.
@@ -99,8 +98,8 @@ class ServerConnection:
     def call_at_length(self, function: str, *values: Any) -> Any:
         """As `call`, of a function that is waited for as long as the server works on it."""
 
-        def work(_: Connection) -> Any:
-            with self._watched() as db:
+        def work(db: BoundedConnection) -> Any:
+            with db.watched(self.address.url):
                 return _first_column(db.execute(self._statement(function, values).encode(), values))
 
         return self.run(work)
@@ -132,8 +131,8 @@ class ServerConnection:
             return
         self._tried_update = True
 
-        def work(_: Connection) -> None:
-            with self._watched() as db:
+        def work(db: BoundedConnection) -> None:
+            with db.watched(self.address.url):
                 if may_migrate(db, self.address.schema):
                     migrate(db, self.address.schema)
 
@@ -151,7 +150,7 @@ class ServerConnection:
         with self._lock:
             version = self.require_client()
             try:
-                with self._watched(read_only=read_only) as db:
+                with self._connection().watched(self.address.url, read_only=read_only) as db:
                     yield db
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
                 self._note(error)
@@ -182,7 +181,7 @@ class ServerConnection:
         if db is not None:
             db.close()
 
-    def _run(self, work: Callable[[Connection], T], within_s: float | None) -> T:
+    def _run(self, work: Callable[[BoundedConnection], T], within_s: float | None) -> T:
         unanswered = False
         for number in range(1, _ATTEMPTS + 1):
             is_new = self._db is None
@@ -215,7 +214,7 @@ class ServerConnection:
             note_away(self.address, error)
             self._close()
 
-    def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
+    def _answered(self, work: Callable[[BoundedConnection], T], within_s: float | None) -> T:
         db = self._connection()
         self.sent_ms = steady_ms()
         usual_s = db.reply_within_s
@@ -225,42 +224,17 @@ class ServerConnection:
         finally:
             db.reply_within_s = usual_s
 
-    @contextmanager
-    def _watched(self, *, read_only: bool = False) -> Iterator[Connection]:
-        """Open a transaction whose statements are waited for as long as the server works on them."""
-        db = self._connection()
-        try:
-            with db.transaction():
-                change = f"{PRELUDE}; SET LOCAL idle_in_transaction_session_timeout = {_IDLE_S * 1000:.0f}"
-                begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else change
-                db.execute(begin.encode())
-                # Behind pgbouncer another process of the server may run the next transaction.
-                sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
-                row = db.execute(sql, (f"{LOCK_WAIT_S * 1000:.0f}",)).fetchone()
-                assert row is not None
-                db.is_at_work = partial(is_at_work, self.address.url, row[0])
-                yield db
-        finally:
-            db.is_at_work = None
-
     def _migrate(self) -> None:
         try:
-            with self._watched() as db:
+            with self._connection().watched(self.address.url) as db:
                 oldest_client = migrate(db, self.address.schema)
-        except psycopg.errors.InsufficientPrivilege as error:
-            failure = ledger_error(error, self.address)
-            failure.hint = (
-                f"have an administrator run: CREATE SCHEMA {self.schema} AUTHORIZATION role_of_llmroute,"
-                " or where the schema exists, its owner this command"
-            )
-            raise failure from error
         except psycopg.errors.LockNotAvailable as error:
             locked = psycopg.OperationalError("another process creates or changes its tables, or keeps them locked")
             note_away(self.address, locked)
             self._close()
             raise ledger_error(locked, self.address) from error
         except psycopg.Error as error:
-            raise ledger_error(error, self.address) from error
+            raise migration_error(error, self.address) from error
         require_client(oldest_client, CLIENT_VERSION, self.address)
 
     def _connection(self) -> BoundedConnection:

@@ -88,6 +88,17 @@ def ledger_error(error: Exception, address: ServerAddress) -> LedgerError:
     return found
 
 
+def migration_error(error: psycopg.Error, address: ServerAddress) -> LedgerError:
+    """Return the error of a migration, with the command for an administrator where the role lacks the right."""
+    found = ledger_error(error, address)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        found.hint = (
+            f'have an administrator run: CREATE SCHEMA "{address.schema}" AUTHORIZATION role_of_llmroute,'
+            " or where the schema exists, its owner this command"
+        )
+    return found
+
+
 def _code(error: BaseException | None) -> str:
     return (getattr(error, "sqlstate", None) or "") if isinstance(error, psycopg.Error) else ""
 

@@ -11,7 +11,7 @@ import pytest
 
 from llmroute.errors import RequestError
 from llmroute.ledger.entries import Settled
-from llmroute.ledger.postgres import connection
+from llmroute.ledger.postgres import bounded_connection
 from llmroute.ledger.postgres.store import PostgresLedger
 from tests.ledger.calls import NOW_MS, row, settled
 from tests.ledger.postgres.test_administered_server import waits_for_a_lock
@@ -31,7 +31,7 @@ __all__ = ["address", "postgres"]
 
 @pytest.fixture
 def ledger(address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresLedger]:
-    monkeypatch.setattr(connection, "LOCK_WAIT_S", PATIENCE_S)
+    monkeypatch.setattr(bounded_connection, "LOCK_WAIT_S", PATIENCE_S)
     with PostgresLedger(address, tmp_path / "server") as ledger:
         ledger.write([Settled(settled(row("one"), 10))])
         yield ledger

@@ -12,7 +12,7 @@ import pytest
 from llmroute import exit_codes
 from llmroute.errors import LedgerError
 from llmroute.ledger.entries import Pending, Settled
-from llmroute.ledger.postgres import connection
+from llmroute.ledger.postgres import bounded_connection
 from llmroute.ledger.postgres.schema import migrations
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.statistics.values import Observation, ProbeClaim
@@ -114,7 +114,7 @@ def test_an_update_by_another_process_is_not_waited_for(
 def test_a_migration_that_lasts_is_told_in_a_line_and_waited_for_once(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(bounded_connection, "LOCK_WAIT_S", 0.2)
     address = ServerAddress(postgres.database())
     lock = "SELECT pg_advisory_xact_lock(hashtext('llmroute'), hashtext('llmroute'))"
     with holding(address, lock), PostgresLedger(address, tmp_path / "one") as ledger:

@@ -147,7 +147,7 @@ def test_a_signal_within_a_transaction_leaves_no_warning_of_the_driver_and_a_con
 def test_locks_of_a_client_that_stops_within_a_transaction_are_released(
     address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmroute.ledger.postgres.connection._IDLE_S", 0.2)
+    monkeypatch.setattr("llmroute.ledger.postgres.bounded_connection._IDLE_S", 0.2)
     with PostgresLedger(address, tmp_path / "stopped") as stopped, PostgresLedger(address, tmp_path / "other") as other:
         assert other.write([Settled(settled(row("first"), 1))]) == [None]
 
