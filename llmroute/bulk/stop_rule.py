@@ -40,7 +40,7 @@ class StopRule:
         self._account_errors = 0
 
     def stops_after(self, error: LLMRouteError) -> bool:
-        """Note that a request has failed for good; return whether the pool stops."""
+        """Note that a request has failed and is not retried; return whether the pool stops."""
         self._account_errors += error.exit_code == SETUP
         outage_s = time.monotonic() - self._answered_at_s
         return (
