@@ -57,6 +57,17 @@ def regular_target(path: Path) -> Path:
     return path.resolve()
 
 
+def is_same_file(file: Path, other: Path) -> bool:
+    """Whether two paths name one file, also through links; it may not exist yet."""
+    if os.path.realpath(file) == os.path.realpath(other):
+        return True
+    try:
+        return file.samefile(other)
+    except OSError:
+        # One of them does not exist, or is no possible path.
+        return False
+
+
 def new_file_beside(path: Path) -> tuple[int, Path]:
     """Make a file in the folder of another; return its descriptor and its path.  No link and no other file is opened.
 

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def failures_path(output: Path) -> Path:
+    """Return the path of FILE.failed beside the results file."""
+    return output.with_name(f"{output.name}.failed")
+
+
 class _DiscardedError(Exception):
     """Ends the replacement without putting the new file in place."""
 

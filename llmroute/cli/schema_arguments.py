@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.cli.errors import failures
+from llmroute.cli.output.meta_file import require_no_other_use
 from llmroute.errors import RequestError
 from llmroute.request.schema_file import schema_of_argument
 from llmroute.schema.answer_schema import list_of
@@ -27,4 +28,8 @@ def _schema(arguments: RequestArguments, multi: str | None) -> AnswerSchema:
         raise RequestError("--schema and --schema-multi were both given: give one", option="schema")
     if arguments.render:
         raise RequestError("--render is for Markdown; --schema and --schema-multi print JSON", option="schema")
-    return schema_of_argument(given) if multi is None else list_of(schema_of_argument(multi))
+    text = given if multi is None else multi
+    if arguments.meta is not None:
+        require_no_other_use(arguments.meta, [("--schema", text)])
+    schema = schema_of_argument(text)
+    return schema if multi is None else list_of(schema)

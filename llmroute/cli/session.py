@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,18 +10,17 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli.errors import error_as_json, fail, print_line, say, unchecked
 from llmroute.cli.flag_names import in_flags
+from llmroute.cli.output.meta_file import open_meta, write_meta
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.signals import Interrupted
 from llmroute.cli.standard_streams import OutputFailed, require_stdout
 from llmroute.errors import InterruptedRequestError, LedgerError, LLMRouteError, RequestError
-from llmroute.files import PRIVATE, cannot_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from llmroute.cli.arguments import RequestArguments
-    from llmroute.config import Config
+    from llmroute.cli.output.meta_file import NamedFile
     from llmroute.routing.plan import Candidate
     from llmroute.types import LLMResponse
 
@@ -173,14 +171,20 @@ def _warn_of_caps(session: Session, first: Candidate) -> None:
 
 
 @contextmanager
-def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Iterator[Session]:
-    """Open a session; an error is printed, recorded for --meta, and exits with its code."""
+def opened(
+    arguments: RequestArguments, *, note: Callable[[str], None], files: Iterable[NamedFile] = ()
+) -> Iterator[Session]:
+    """Open a session; an error is printed, recorded for --meta, and exits with its code.
+
+    `files` are those of the command besides its attachments, none of which --meta may replace.
+    """
     session: Session | None = None
     meta: TextIO | None = None
     try:
         session = Session(arguments, note)
         if arguments.meta is not None:
-            meta = _open_meta(session.service.config, arguments.meta)
+            attachments = (("--attach", file) for file in arguments.request["attachments"] or ())
+            meta = open_meta(session.service.config, arguments.meta, (*files, *attachments))
         yield session
     except LLMRouteError as error:
         if session is not None:
@@ -193,26 +197,4 @@ def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Itera
         if session is not None:
             session.service.leave()
         if session is not None and meta is not None and arguments.meta is not None:
-            _write_meta(arguments.meta, meta, session.meta)
-
-
-def _open_meta(config: Config, path: Path) -> TextIO:
-    """Open the --meta file before the request, so that a wrong path costs nothing."""
-    from llmroute.service.own_files import require_other_file
-
-    require_other_file(config, path)
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
-    except OSError as error:
-        raise cannot_write(f"--meta: {path}", error) from error
-    # Bytes of the command line that are not UTF-8 are surrogates here; JSON escapes them.
-    return open(fd, "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123 (a descriptor)
-
-
-def _write_meta(path: Path, meta: TextIO, text: str) -> None:
-    """Write the --meta file and close it; a failure is a note, since the response is on stdout."""
-    try:
-        with meta:
-            meta.write(text)
-    except OSError as error:
-        say(f"--meta: {path} could not be written: {error.strerror or error}")
+            write_meta(arguments.meta, meta, session.meta)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -11,6 +10,7 @@ from llmroute.config import FILE
 from llmroute.config.env import ENV_FILE
 from llmroute.config.file import SNAPSHOT
 from llmroute.errors import RequestError
+from llmroute.files import is_same_file
 from llmroute.ledger import spool
 from llmroute.ledger.jobs import files_of_jobs
 from llmroute.ledger.maintenance import KeptFor
@@ -30,18 +30,8 @@ def require_other_file(config: Config, file: Path) -> None:
     Raises:
         RequestError: the file, also through a link, is one of them.
     """
-    if any(_is_same(file, own) for own in _own(config)):
+    if any(is_same_file(file, own) for own in _own(config)):
         raise RequestError(f"{file} is a file of llmroute itself, which this would replace", hint="name another")
-
-
-def _is_same(file: Path, own: Path) -> bool:
-    if os.path.realpath(file) == os.path.realpath(own):
-        return True
-    try:
-        return file.samefile(own)
-    except OSError:
-        # One of them does not exist, or is no possible path.
-        return False
 
 
 def _own(config: Config) -> Iterator[Path]:

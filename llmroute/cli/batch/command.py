@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from llmroute.batch.failures_file import failures_path
 from llmroute.batch.resume import PriorResults, prior_results
 from llmroute.batch.runner import Batch, BatchLimits
 from llmroute.bulk.concurrency import CONCURRENCY
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from llmroute.batch.reader import Request
     from llmroute.cli.arguments import RequestArguments
     from llmroute.cli.batch.options import BatchOptions
+    from llmroute.cli.output.meta_file import NamedFile
     from llmroute.cli.session import Session
 
 MAX_NOTES = 1000
@@ -39,7 +41,7 @@ GARBAGE_AFTER = 5_000
 
 def run_batch(arguments: RequestArguments, batch: BatchOptions) -> None:
     """Run a batch and exit with its code, see `BatchRunner.run`; with --dry-run print its expected cost."""
-    with opened(arguments, note=_once(say)) as session, ExitStack() as cleanup:
+    with opened(arguments, note=_once(say), files=_files(batch)) as session, ExitStack() as cleanup:
         _check_arguments(arguments, batch)
         if batch.output is not None:
             from llmroute.service.own_files import require_other_file
@@ -71,6 +73,14 @@ def run_batch(arguments: RequestArguments, batch: BatchOptions) -> None:
         limits = BatchLimits(batch.concurrency or CONCURRENCY, in_order, runner.left_usd, lines)
         code = _run(runner, session, requests, limits, blocking=not is_regular)
     raise typer.Exit(code)
+
+
+def _files(batch: BatchOptions) -> Iterator[NamedFile]:
+    if batch.file != "-":
+        yield "--batch", batch.file
+    if batch.output is not None:
+        yield "-o", batch.output
+        yield "-o", failures_path(batch.output)
 
 
 def _check_arguments(arguments: RequestArguments, batch: BatchOptions) -> None:

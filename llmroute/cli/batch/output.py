@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmroute.batch.failures_file import FailuresFile
+from llmroute.batch.failures_file import FailuresFile, failures_path
 from llmroute.batch.results_file import ResultsFile
 from llmroute.batch.resume import PriorResults
 from llmroute.cli.errors import say
@@ -40,7 +40,7 @@ class BatchOutput:
         self._stdout_ids = PriorResults()
         self.failures: FailuresFile | None = None
         if path is not None and _is_regular(path):
-            self.failures = FailuresFile(path.with_name(f"{path.name}.failed"))
+            self.failures = FailuresFile(failures_path(path))
         self._stdout_failed = False
         self.broken = False
         self.unwritten = 0
