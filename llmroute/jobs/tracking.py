@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError, AuthenticationError, BadOutputError, DeadlineError, TransientError
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadOutputError,
+    DeadlineError,
+    QuotaError,
+    RateLimitError,
+    TransientError,
+)
 from llmroute.jobs.polling import poll
 from llmroute.jobs.run_settings import GIVE_UP_S
 from llmroute.jobs.submitting.job_submission import LOOKS
 from llmroute.jobs.submitting.run_submissions import TOKEN_LIMIT
-from llmroute.jobs.vendor import NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +31,9 @@ if TYPE_CHECKING:
 LOST_S = 300.0
 """How long a provider must not know a job before it counts as lost: a new one may not be known at once."""
 UNREADABLE_S = 600.0
-"""How long results that are cut off, or that the provider does not have, are downloaded again."""
+"""How long results that are cut off, or whose download the provider rejects, are downloaded again."""
+_PASSING = (AuthenticationError, QuotaError, RateLimitError, TransientError)
+"""The errors of requests that are rejected for our key, our account or the moment."""
 
 
 class Tracking:
@@ -131,7 +140,7 @@ class Tracking:
             self._jobs.note(
                 job.id, f"the results of {job.provider} batch {job.vendor_id} are not read: {error.message}"
             )
-            if isinstance(error, BadOutputError) or error.http_status == NOT_FOUND:
+            if _has_no_results(error):
                 now_s = asyncio.get_running_loop().time()
                 if now_s - self._unreadable_since_s.setdefault(job.id, now_s) >= UNREADABLE_S:
                     message = f"{job.provider} batch {job.vendor_id} has no whole results"
@@ -140,3 +149,9 @@ class Tracking:
                 raise
             return error
         return None
+
+
+def _has_no_results(error: AttemptError) -> bool:
+    """Whether a download failed since its results are cut off, or as it would at any other time."""
+    rejected = 400 <= (error.http_status or 0) < 500  # noqa: PLR2004 (statuses)
+    return isinstance(error, BadOutputError) or (rejected and not isinstance(error, _PASSING))

@@ -233,14 +233,30 @@ def test_results_that_stay_cut_off_for_long_are_lost(home: Home, monkeypatch: py
     assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
 
 
-def test_results_that_their_provider_does_not_have_for_long_are_lost(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+def test_results_whose_download_is_rejected_for_long_are_lost(
+    home: Home, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setattr(tracking, "UNREADABLE_S", 0.1)
-    home.vendor.refuse = {"results": [404] * 1_000}
+    home.vendor.refuse = {"results": [status] * 1_000}
     results = answers(home, monkeypatch, "openai")
     assert all("has no whole results" in str(each.error) for each in results)
     assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 408, 409, 429, 500])
+def test_results_whose_download_is_rejected_for_now_are_collected(
+    home: Home, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    if status != 400:
+        monkeypatch.setattr(tracking, "UNREADABLE_S", 0.0)
+    home.vendor.refuse = {"results": [status] * 2}
+    assert_answered_once(home, answers(home, monkeypatch, "openai"))
+
+
+def test_a_status_whose_digits_are_text_is_one_of_success(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(home, is_download, lambda body: body.replace(b'"status_code": 200', b'"status_code": "200"'), 1)
+    assert_answered_once(home, answers(home, monkeypatch, "openai"))
 
 
 def test_an_answer_counts_after_a_result_of_the_same_line_that_says_it_was_not_run(home: Home) -> None:

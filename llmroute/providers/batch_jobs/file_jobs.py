@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -115,7 +116,7 @@ class FileJobs:
         """Parse one line of an output, or of a file of errors."""
         custom_id, fields = record(line)
         response, outer = lenient_json.mapping(fields.get("response")), fields.get("error")
-        status, body = lenient_json.count(response.get("status_code")), lenient_json.mapping(response.get("body"))
+        status, body = _http_status(response.get("status_code")), lenient_json.mapping(response.get("body"))
         is_answered = status is not None and status < _ERROR_STATUS
         # An answer is billed, also one beside an error.
         if outer and not (is_answered and body):
@@ -167,6 +168,12 @@ def _stored(row: dict[str, Any]) -> StoredFile:
     return StoredFile(
         lenient_json.text(row.get("id")), lenient_json.text(row.get("filename")), lenient_json.count(row.get("bytes"))
     )
+
+
+def _http_status(value: object) -> int | None:
+    """Return a status, also one whose digits are text; gateways write both."""
+    digits = lenient_json.text(value)
+    return int(digits) if re.fullmatch(r"[0-9]{3}", digits) else lenient_json.count(value)
 
 
 def _quoted(name: str) -> str:
