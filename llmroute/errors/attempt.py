@@ -99,10 +99,12 @@ class UnreachableError(AttemptError):
     """The provider could not be reached: DNS, connection refused or reset, TLS.
 
     `broken_off`: the connection was established and then lost, so a retry may succeed.
+    `local`: this process had no descriptor or thread left, which says nothing of the provider.
     """
 
     kind = "unreachable"
     broken_off = False
+    local = False
 
 
 class ContextLengthError(AttemptError):

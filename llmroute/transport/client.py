@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from contextlib import suppress
@@ -133,7 +134,7 @@ class Exchange(BlockingExchange):
             self._arriving = Background(self._arrive(lane.client, request, connect_s, answer_s))
         except RuntimeError as error:
             self._leave()
-            raise OSError(f"no thread can be started: {error}") from error
+            raise OSError(errno.EAGAIN, f"no thread can be started: {error}") from error
         try:
             head, *body = self._first(connect_s, answer_s)
         except BaseException:

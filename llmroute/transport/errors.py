@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,7 @@ FAULTS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, Valu
 
 CLOSED_MEANWHILE = "the service was closed while a request was in flight"
 _LONGEST_REASON = 200
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
 
 
 def faults() -> tuple[type[Exception], ...]:
@@ -60,9 +62,26 @@ def translating(
         yield
     except faults() as fault:
         sent = progress is None or progress.sent
-        error = _translated_aiohttp(fault, connect_s, answer_s) or _translated(fault, connect_s, answer_s, sent=sent)
+        error = (
+            (None if sent else _exhausted(fault))
+            or _translated_aiohttp(fault, connect_s, answer_s)
+            or _translated(fault, connect_s, answer_s, sent=sent)
+        )
         error.sent = error.sent and sent
         raise with_host(error, request) from cause(fault, request)
+
+
+def _exhausted(fault: BaseException) -> UnreachableError | None:
+    """Return the error of a process that has no descriptor, thread or memory left for a connection; None of others."""
+    behind: BaseException | None = fault
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno in _EXHAUSTED:
+            hint = "this process has too many open files or threads: ulimit -n and -u limit them"
+            error = _unsent(UnreachableError(f"no connection: {_reason(behind)}", hint=hint))
+            error.local = True
+            return error
+        behind = behind.__cause__ or behind.__context__
+    return None
 
 
 def _translated(fault: Exception, connect_s: float, answer_s: float, *, sent: bool) -> AttemptError:

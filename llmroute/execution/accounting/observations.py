@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.circuits import TripReason
-from llmroute.errors import BadOutputError, RejectedError
+from llmroute.errors import BadOutputError, RejectedError, UnreachableError
 from llmroute.ledger.statistics.values import CheckResult, Observation
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import bucket
@@ -57,6 +57,8 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
     )
     # Flex answers when there is capacity: its times are not those of the model.
     timed = call.tier != "flex"
+    if isinstance(error, UnreachableError) and error.local:
+        return observation
     if error is not None and not isinstance(error, RejectedError):
         elapsed_s = (row.latency_ms or 0) / 1000
         rule = RULES[type(error)]

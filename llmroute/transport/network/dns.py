@@ -7,6 +7,7 @@ however long a resolver takes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from contextlib import suppress
@@ -64,7 +65,7 @@ async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tu
     try:
         threading.Thread(target=resolve, daemon=True, name="llmroute-dns").start()
     except RuntimeError as error:
-        raise OSError(f"no thread can be started: {error}") from error
+        raise OSError(errno.EAGAIN, f"no thread can be started: {error}") from error
     return await waiting
 
 
