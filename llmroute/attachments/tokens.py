@@ -68,8 +68,8 @@ def _anthropic(side: int, most: int) -> _Formula:
     return _Formula(tokens, most, _PageTokens(2_700, 3_000 + most))
 
 
-def _openai_patches(multiplier: float, budget: int, side: int = 2_048) -> _Formula:
-    fit = _Side(side, 32)
+def _openai_patches(multiplier: float, budget: int) -> _Formula:
+    fit = _Side(2_048, 32)
 
     def tokens(width: int, height: int) -> int:
         columns, rows = fit.patches(width, height)

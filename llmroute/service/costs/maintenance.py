@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DAYS = {"d": 1, "w": 7, "y": 365}
 
 
-def standings(config: Config, *, now: datetime | None = None) -> list[BudgetStatus]:
+def standings(config: Config) -> list[BudgetStatus]:
     """Return the status of each cap in its current window.
 
     Raises:
@@ -35,7 +35,7 @@ def standings(config: Config, *, now: datetime | None = None) -> list[BudgetStat
     """
     if not config.limits and config.ledger.server is None:
         return []
-    now = now or _now()
+    now = _now()
     with snapshot(config, now) as reading:
         return standings_in(reading, config, now_of(reading, now))
 
@@ -129,7 +129,7 @@ def take_in_spool(config: Config, url: str, place: Path) -> int:
     return done.calls
 
 
-def prunable(config: Config, older_than: str, *, now: datetime | None = None) -> tuple[int, datetime]:
+def prunable(config: Config, older_than: str) -> tuple[int, datetime]:
     """Return how many attempts are older than a span such as 90d, and the time before which they started.
 
     Attempts that a current week or month of a cap counts are kept, however short the span is.
@@ -138,7 +138,7 @@ def prunable(config: Config, older_than: str, *, now: datetime | None = None) ->
         RequestError: the span cannot be parsed.
         LedgerError: the ledger cannot be read.
     """
-    now = now or _now()
+    now = _now()
     age = _span(older_than)
     with opened(config, now, ledger_to_read) as ledger:
         now = now_of(ledger, now)
