@@ -12,8 +12,8 @@ from llmroute.ledger.entries import Pending, Settled, copied
 from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.sqlite import housekeeping, observations
 from llmroute.ledger.sqlite.connection import connected_in_turn
-from llmroute.ledger.sqlite.errors import HINT, OF_ONE_ROW
-from llmroute.ledger.sqlite.schema.expected_schema import lost_triggers
+from llmroute.ledger.sqlite.errors import OF_ONE_ROW
+from llmroute.ledger.sqlite.schema.expected_schema import TriggerCheck
 from llmroute.ledger.sqlite.shared_connection import SharedConnection
 from llmroute.ledger.sqlite.writes import write, write_alone
 
@@ -59,8 +59,7 @@ class Ledger:
             LedgerError: the file cannot be opened, created or read as a ledger.
         """
         self.path = path
-        # The `schema_version`, which SQLite raises with each change, in which all triggers were found.
-        self._complete_schema: int | None = None
+        self._triggers = TriggerCheck(path)
         self.connection = SharedConnection(
             path,
             busy_timeout_s=busy_timeout_s,
@@ -141,7 +140,7 @@ class Ledger:
         try:
             with self.connection.transaction(patience) as db:
                 if any(isinstance(entry, Pending) and entry.caps for entry in entries):
-                    self._require_triggers()
+                    self._triggers.require(db)
                 outcomes = [*write(db, entries)]
         except LedgerError as error:
             if len(entries) == 1 or not isinstance(error.__cause__, OF_ONE_ROW):
@@ -150,22 +149,6 @@ class Ledger:
                 outcomes = [write_alone(db, entry, self.path) for entry in entries]
         self.connection.check_place()
         return outcomes
-
-    def _require_triggers(self) -> None:
-        """Check that the triggers which sum up what caps count are there.
-
-        Raises:
-            LedgerError: a trigger is missing or changed.
-        """
-        (schema,) = self.db.execute("PRAGMA schema_version").fetchone()
-        if schema == self._complete_schema:
-            return
-        if lost := lost_triggers(self.db):
-            raise LedgerError(
-                f"the ledger {self.path} does not count what is spent: the trigger {lost[0]} is missing or changed",
-                hint=HINT,
-            )
-        self._complete_schema = schema
 
     def recall(self, *, bucket: int, task: str = "", now_ms: int, patience: LockTimeout | None = None) -> StatsSnapshot:
         """Return the statistics of prompts of a size bucket and a task."""
@@ -199,7 +182,7 @@ class Ledger:
         """The journal of batch jobs."""
         from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
 
-        return SQLiteJobs(self.connection, self._require_triggers)
+        return SQLiteJobs(self.connection, self._triggers.require)
 
     def fill_sums(self) -> None:
         """Sum the days that the coarser tables lack; see `backfill.fill`."""

@@ -79,7 +79,7 @@ WHERE provider = ? AND jobs.id <> ?
 class SQLiteJobs:
     """The `JobJournal` of a SQLite ledger; `require_triggers` checks that reservations are counted."""
 
-    def __init__(self, connection: SharedConnection, require_triggers: Callable[[], None]) -> None:
+    def __init__(self, connection: SharedConnection, require_triggers: Callable[[sqlite3.Connection], None]) -> None:
         self._connection = connection
         self._require_triggers = require_triggers
 
@@ -111,7 +111,7 @@ class SQLiteJobs:
         """Reserve the worst case of lines; return for each its refusal, None if it is now a line of the job."""
         outcomes: list[BudgetExceededError | None] = []
         with self._connection.transaction() as db:
-            self._require_triggers()
+            self._require_triggers(db)
             for line, pending in lines:
                 (refusal,) = write(db, [pending])
                 if refusal is None:

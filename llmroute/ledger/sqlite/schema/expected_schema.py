@@ -7,12 +7,15 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from llmroute.errors import LedgerError
 from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.sqlite.errors import HINT
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS, migrate
 from llmroute.ledger.sqlite.schema.rollups import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 # Tables that cannot be created anew: the ledger is rebuilt from what can be read.
 _NOT_RECREATED = ("attempts", "rollups")
@@ -91,6 +94,31 @@ def keep_older_sums(db: sqlite3.Connection) -> None:
         f" FROM (SELECT min(started_ms) / {BUCKET_MS} AS oldest FROM attempts)"
         " WHERE EXISTS (SELECT 1 FROM rollups WHERE quarter < oldest)"
     )
+
+
+class TriggerCheck:
+    """Checks the triggers of the ledger at `path`, once for each state of its schema."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # The `schema_version`, which SQLite raises with each change, in which all triggers were found.
+        self._complete_schema: int | None = None
+
+    def require(self, db: sqlite3.Connection) -> None:
+        """Check that the triggers which sum up what caps count are there.
+
+        Raises:
+            LedgerError: a trigger is missing or changed.
+        """
+        (schema,) = db.execute("PRAGMA schema_version").fetchone()
+        if schema == self._complete_schema:
+            return
+        if lost := lost_triggers(db):
+            raise LedgerError(
+                f"the ledger {self._path} does not count what is spent: the trigger {lost[0]} is missing or changed",
+                hint=HINT,
+            )
+        self._complete_schema = schema
 
 
 def lost_triggers(db: sqlite3.Connection) -> tuple[str, ...]:
