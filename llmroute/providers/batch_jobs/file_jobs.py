@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from llmroute.errors import AttemptError
-from llmroute.providers.batch_jobs.job import (
-    FilePage,
-    JobPage,
-    JobStatus,
-    LineResult,
-    StoredFile,
-    record,
-)
+from llmroute.providers.batch_jobs.job import FilePage, JobFault, JobPage, JobStatus, LineResult, StoredFile, record
 from llmroute.providers.errors.parser import is_error
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import to_wire
@@ -53,6 +46,14 @@ class FileJobs:
     def post(self, url: str, body: Mapping[str, Any]) -> HTTPRequest:
         """Render a POST request with a JSON body."""
         return HTTPRequest("POST", url, self._provider.headers(), to_wire(dict(body)))
+
+    def line(self, custom_id: str, body: bytes) -> bytes:
+        """Return the line of a request body."""
+        return joined({"custom_id": custom_id}, body)
+
+    def render_upload(self, name: str, upload: Upload) -> HTTPRequest:
+        """Render the upload of the input."""
+        return self.upload("/files", {"purpose": "batch"}, name, upload)
 
     def upload(self, path: str, fields: Mapping[str, str], name: str, upload: Upload) -> HTTPRequest:
         """Render a multipart upload of a file of lines with other form fields."""
@@ -162,6 +163,14 @@ def joined(line: Mapping[str, Any], body: bytes) -> bytes:
     """Return a JSON object with one more field `body`, which is JSON already."""
     head = json.dumps(line, separators=(",", ":"))[:-1]
     return f'{head},"body":'.encode() + body + b"}"
+
+
+def faults_in(errors: object) -> tuple[JobFault, ...]:
+    """Return the faults of a job in a list of errors."""
+    return tuple(
+        JobFault(lenient_json.text(error.get("code")), lenient_json.text(error.get("message")))
+        for error in lenient_json.objects(errors)
+    )
 
 
 def _stored(row: dict[str, Any]) -> StoredFile:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from llmroute.providers.batch_jobs.file_jobs import FileJobs, joined
+from llmroute.providers.batch_jobs.file_jobs import FileJobs, faults_in
 from llmroute.providers.batch_jobs.job import (
     LABEL,
-    JobFault,
     JobLimits,
     JobPage,
     JobState,
@@ -39,14 +38,6 @@ class MistralBatches(FileJobs):
 
     def __init__(self, provider: ChatCompletions) -> None:
         super().__init__(provider, "/batch/jobs", _status)
-
-    def line(self, custom_id: str, body: bytes) -> bytes:
-        """Return the line of a request body."""
-        return joined({"custom_id": custom_id}, body)
-
-    def render_upload(self, name: str, upload: Upload) -> HTTPRequest:
-        """Render the upload of the input."""
-        return self.upload("/files", {"purpose": "batch"}, name, upload)
 
     def render_files(self, name: str) -> HTTPRequest:
         """Render the search for a file."""
@@ -95,10 +86,7 @@ def _status(job: dict[str, Any]) -> JobStatus:
         output_file=optional(job.get("output_file")),
         error_file=optional(job.get("error_file")),
         label=optional(lenient_json.mapping(job.get("metadata")).get(LABEL)),
-        faults=tuple(
-            JobFault(lenient_json.text(fault.get("code")), lenient_json.text(fault.get("message")))
-            for fault in lenient_json.objects(job.get("errors"))
-        ),
+        faults=faults_in(job.get("errors")),
     )
 
 

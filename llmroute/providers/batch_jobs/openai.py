@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from llmroute.providers.batch_jobs.file_jobs import FileJobs, joined
+from llmroute.providers.batch_jobs.file_jobs import FileJobs, faults_in, joined
 from llmroute.providers.batch_jobs.job import (
     LABEL,
     WINDOW,
     FilePage,
-    JobFault,
     JobLimits,
     JobPage,
     JobState,
@@ -45,10 +44,6 @@ class OpenAIBatches(FileJobs):
     def line(self, custom_id: str, body: bytes) -> bytes:
         """Return the line of a request body."""
         return joined({"custom_id": custom_id, "method": "POST", "url": _ENDPOINT}, body)
-
-    def render_upload(self, name: str, upload: Upload) -> HTTPRequest:
-        """Render the upload of the input."""
-        return self.upload("/files", {"purpose": "batch"}, name, upload)
 
     def render_files(self, name: str) -> HTTPRequest:  # noqa: ARG002 (the list has no search)
         """Render the list of the files for batches, newest first."""
@@ -89,7 +84,6 @@ class OpenAIBatches(FileJobs):
 def _status(job: dict[str, Any]) -> JobStatus:
     word = lenient_json.text(job.get("status"))
     counts = {} if word == "validating" else lenient_json.mapping(job.get("request_counts"))
-    faults = lenient_json.objects(lenient_json.mapping(job.get("errors")).get("data"))
     return JobStatus(
         vendor_id=lenient_json.text(job.get("id")),
         state=_STATES.get(word, "running"),
@@ -103,9 +97,7 @@ def _status(job: dict[str, Any]) -> JobStatus:
         output_file=optional(job.get("output_file_id")),
         error_file=optional(job.get("error_file_id")),
         label=optional(lenient_json.mapping(job.get("metadata")).get(LABEL)),
-        faults=tuple(
-            JobFault(lenient_json.text(fault.get("code")), lenient_json.text(fault.get("message"))) for fault in faults
-        ),
+        faults=faults_in(lenient_json.mapping(job.get("errors")).get("data")),
     )
 
 

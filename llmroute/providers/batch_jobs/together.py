@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.providers.batch_jobs.file_jobs import FileJobs, joined
+from llmroute.providers.batch_jobs.file_jobs import FileJobs
 from llmroute.providers.batch_jobs.job import WINDOW, JobFault, JobLimits, JobState, JobStatus, optional, unix_s
 from llmroute.providers.wire import lenient_json
 
@@ -28,10 +28,6 @@ class TogetherBatches(FileJobs):
 
     def __init__(self, provider: ChatCompletions) -> None:
         super().__init__(provider, "/batches", _status)
-
-    def line(self, custom_id: str, body: bytes) -> bytes:
-        """Return the line of a request body."""
-        return joined({"custom_id": custom_id}, body)
 
     def render_upload(self, name: str, upload: Upload) -> HTTPRequest:
         """Render the upload of the input, in one call without a redirect to another host."""
