@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmroute.batch.job_results import TIERS, JobResults, Stage
 from llmroute.batch.job_tiers import check_line, route
@@ -20,10 +20,10 @@ from llmroute.types import AUTO, BATCH
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from llmroute.batch.output import JobReporter, Results
     from llmroute.batch.reader import Request
-    from llmroute.batch.runner import Results
     from llmroute.jobs.collecting.outcomes import LineOutcome
-    from llmroute.jobs.run import JobRun, RunProgress
+    from llmroute.jobs.run import JobRun
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options
     from llmroute.service.core import ServiceCore
@@ -33,30 +33,14 @@ GROUP = 500
 
 
 class JobBatch:
-    """One run over an input; the callbacks are those of `batch.runner.Batch`.
+    """One run over an input, which `open_requests` opens from its beginning: it is read several times."""
 
-    `open_requests` opens the input from its beginning: it is read several times.  `on_jobs` gets the state of the jobs.
-    """
-
-    def __init__(  # noqa: PLR0913 (by keyword)
-        self,
-        results: Results,
-        open_requests: Callable[[], Iterator[Request]],
-        *,
-        as_record: Callable[[BatchResult], dict[str, Any]],
-        on_failure: Callable[[Request, LLMRouteError | None], None],
-        on_invalid_line: Callable[[int, LLMRouteError], None],
-        on_progress: Callable[[BatchTotals], None],
-        on_jobs: Callable[[RunProgress], None],
-    ) -> None:
+    def __init__(self, results: Results, reporter: JobReporter, open_requests: Callable[[], Iterator[Request]]) -> None:
         self.totals = BatchTotals()
-        self._results = JobResults(results, self.totals, as_record, on_progress)
+        self._results = JobResults(results, reporter, self.totals)
         self._secure = results.secure
+        self._reporter = reporter
         self._open_requests = open_requests
-        self._on_failure = on_failure
-        self._on_invalid_line = on_invalid_line
-        self._on_progress = on_progress
-        self._on_jobs = on_jobs
         self._stages = self._results.stages
         self._rescue = False
         self._interrupted = False
@@ -87,7 +71,9 @@ class JobBatch:
             OSError: the input cannot be read.
         """
         self._rescue = settings.rescue
-        self._run = run = core.job_run(settings, self._deliver, self._on_jobs, self._secure, budget_usd=budget_usd)
+        self._run = run = core.job_run(
+            settings, self._deliver, self._reporter.show_jobs, self._secure, budget_usd=budget_usd
+        )
         self._register()
         try:
             await self._run_to_end(core, run)
@@ -134,13 +120,13 @@ class JobBatch:
             try:
                 options = self._results.register(index, request)
             except RequestError as error:
-                self._on_invalid_line(request.line, error)
+                self._reporter.print_error(request.line, error)
                 self._results.add_invalid(index, request, error)
             else:
                 if options is not None:
                     check_line(request.line, options)
         self.totals.read_to_end = True
-        self._on_progress(self.totals)
+        self._reporter.show_progress(self.totals)
 
     async def _take_lines(self, run: JobRun) -> None:
         requests, first = enumerate(self._open_requests()), 0
@@ -242,7 +228,7 @@ class JobBatch:
         return failure if not self._interrupted and self._results.count(*stages) else None
 
     def _list_failures(self) -> None:
-        """Pass the requests without an answer to `on_failure`; those in jobs may still get one."""
+        """Pass the requests without an answer to `add_failure`; those in jobs may still get one."""
         without = {Stage.FAILED, Stage.NOT_RUN, *TIERS}
         if self.totals.stopped_by is not None:
             without.add(Stage.TAKE)
@@ -250,4 +236,4 @@ class JobBatch:
             return
         for index, request in enumerate(self._open_requests()):
             if self._stages[index] in without:
-                self._on_failure(request, None)
+                self._reporter.add_failure(request, None)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmroute.bulk.batch_result import BatchResult
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from llmroute.batch.output import Reporter, Results
     from llmroute.batch.reader import Request
-    from llmroute.batch.runner import Results
     from llmroute.batch.totals import BatchTotals
     from llmroute.errors import LLMRouteError
     from llmroute.request.options import Options
@@ -42,17 +40,10 @@ class JobResults:
     `line_id` is the id of a line in the input; `tier` is that by which it was answered.
     """
 
-    def __init__(
-        self,
-        results: Results,
-        totals: BatchTotals,
-        as_record: Callable[[BatchResult], dict[str, Any]],
-        on_progress: Callable[[BatchTotals], None],
-    ) -> None:
+    def __init__(self, results: Results, reporter: Reporter, totals: BatchTotals) -> None:
         self._results = results
+        self._reporter = reporter
         self._totals = totals
-        self._as_record = as_record
-        self._on_progress = on_progress
         self.stages = bytearray()
         """The stage of each line, by its index."""
         # Whether the caller limits the completion of a line: without that, a budget may.
@@ -87,7 +78,7 @@ class JobResults:
     def add_invalid(self, index: int, request: Request, error: RequestError) -> None:
         """Write the error of a line that is no request."""
         self._totals.add_invalid(error)
-        record = self._as_record(BatchResult(request, None, error))
+        record = self._reporter.as_record(BatchResult(request, None, error))
         self._results.write(index, {"id": request.id, "line": request.line, **record})
 
     def add_answer(self, index: int, line_id: str | int, result: BatchResult, tier: str) -> None:
@@ -97,8 +88,8 @@ class JobResults:
         self.stages[index] = Stage.FINISHED
         self._totals.add_answer(response, limited=bool(self._limited[index]))
         own = {"id": line_id, "request_id": response.request_id, "tier": tier}
-        self._results.write(index, {**self._as_record(result), **own})
-        self._on_progress(self._totals)
+        self._results.write(index, {**self._reporter.as_record(result), **own})
+        self._reporter.show_progress(self._totals)
 
     def add_failure(
         self, index: int, line_id: str | int, error: LLMRouteError, tier: str, request_id: str | None = None
@@ -108,7 +99,7 @@ class JobResults:
         self._totals.add_failure(error)
         self._totals.first_failure = self._totals.first_failure or error
         self.add_attempts(index, line_id, error, tier, request_id)
-        self._on_progress(self._totals)
+        self._reporter.show_progress(self._totals)
 
     def add_attempts(
         self, index: int, line_id: str | int, error: LLMRouteError, tier: str, request_id: str | None = None
@@ -117,6 +108,6 @@ class JobResults:
         if request_id is not None and self._results.has_attempt(index, request_id):
             return
         self._totals.add_costs(error)
-        record = self._as_record(BatchResult(None, None, error))
+        record = self._reporter.as_record(BatchResult(None, None, error))
         own = {} if request_id is None else {"request_id": request_id}
         self._results.write(index, {"id": line_id, **record, **own, "tier": tier})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.batch.threaded_iterator import ThreadedIterator
 from llmroute.batch.totals import BatchTotals
@@ -14,8 +14,9 @@ from llmroute.bulk.worker_pool import WorkerPool, WorkItem
 from llmroute.errors import BudgetExceededError, InterruptedRequestError, LLMRouteError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
+    from llmroute.batch.output import Reporter, Results
     from llmroute.batch.reader import Request
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.service.core import ServiceCore
@@ -36,53 +37,13 @@ class BatchLimits(NamedTuple):
     requests: int | None = None
 
 
-class Results(Protocol):
-    """Where results are written; a request is identified by its index in the input, from 0."""
-
-    def register(self, index: int, request_id: str | int) -> bool:
-        """Register a request; return whether an earlier run answered it.
-
-        Raises:
-            RequestError: the input has used this id before.
-        """
-
-    def has_attempt(self, index: int, request_id: str) -> bool:
-        """Whether an earlier run has written the failure of a request with the cost of this attempt."""
-
-    def write(self, index: int, record: dict[str, Any]) -> None:
-        """Write the result of a request."""
-
-    def secure(self) -> None:
-        """Write the results to the disk.
-
-        Raises:
-            OutputError: they cannot be written.
-        """
-
-
 class Batch:
-    """One run over an input.
+    """One run over an input."""
 
-    `as_record` turns a result into a JSON object.  `on_failure` gets each request that has no answer and its error, or
-    None if it was not sent; `on_invalid_line` the number of an invalid line and its error; `on_progress` the totals
-    after each line.
-    """
-
-    def __init__(
-        self,
-        results: Results,
-        *,
-        as_record: Callable[[BatchResult], dict[str, Any]],
-        on_failure: Callable[[Request, LLMRouteError | None], None],
-        on_invalid_line: Callable[[int, LLMRouteError], None],
-        on_progress: Callable[[BatchTotals], None],
-    ) -> None:
+    def __init__(self, results: Results, reporter: Reporter) -> None:
         self.totals = BatchTotals()
         self._results = results
-        self._as_record = as_record
-        self._on_failure = on_failure
-        self._on_invalid_line = on_invalid_line
-        self._on_progress = on_progress
+        self._reporter = reporter
         self._interrupted = False
         self._pool: WorkerPool | None = None
         self._executor: BulkExecutor | None = None
@@ -94,7 +55,7 @@ class Batch:
         """Run every request; `blocking` says that reading the next one may block.
 
         When the budget is spent, no provider answers or `interrupt` is called, the rest of the input is passed to
-        `on_failure`; a blocking input is not read further.
+        `Reporter.add_failure`; a blocking input is not read further.
 
         Raises:
             RequestError: the concurrency or the budget is out of range, or the input is not in its format.
@@ -149,7 +110,7 @@ class Batch:
     def interrupt(self) -> None:
         """Start no more attempts and let `run` return when those in flight have finished.
 
-        The rest of the input is passed to `on_failure` as far as it can be read within a second; `totals.read_to_end`
+        The rest of the input is passed to `add_failure` as far as it can be read within a second; `totals.read_to_end`
         says whether that was all.
         """
         self._interrupted = True
@@ -160,7 +121,7 @@ class Batch:
             self._reader.close()
 
     async def _list_open_requests(self, pool: WorkerPool, rest: Iterable[Request]) -> None:
-        """Deliver the results that waited for their turn, and pass everything without a result to `on_failure`."""
+        """Deliver the results that waited for their turn, and report everything without a result as a failure."""
         for result in pool.held():
             await self._deliver(result)
         interrupted = {result.request[0]: result for result in pool.interrupted()}
@@ -168,11 +129,11 @@ class Batch:
             if index in interrupted:
                 await self._deliver(interrupted[index])
             else:
-                self._on_failure(request, None)
+                self._reporter.add_failure(request, None)
         until_s = time.monotonic() + LISTING_TIME_S
         for request in rest:
             if (item := self._work_item(request)) is not None and not isinstance(item.options, LLMRouteError):
-                self._on_failure(request, None)
+                self._reporter.add_failure(request, None)
             if time.monotonic() > until_s:
                 return
         self.totals.read_to_end |= self._reader is None
@@ -186,7 +147,7 @@ class Batch:
             try:
                 if self._results.register(index, request.id):
                     self.totals.answered_before += 1
-                    self._on_progress(self.totals)
+                    self._reporter.show_progress(self.totals)
                     return None
             except RequestError as error:
                 options = error
@@ -204,7 +165,7 @@ class Batch:
                 await self._deliver(BatchResult(item.request, None, item.options))
             else:
                 self.totals.not_run += 1
-                self._on_failure(request, None)
+                self._reporter.add_failure(request, None)
             if self._interrupted:
                 return
         self.totals.read_to_end |= self._reader is None
@@ -215,7 +176,7 @@ class Batch:
         self._open.pop(index, None)
         if response is not None:
             totals.add_answer(response, limited=request.options.max_tokens is not None)
-            record = {**self._as_record(result), "id": request.id, "request_id": response.request_id}
+            record = {**self._reporter.as_record(result), "id": request.id, "request_id": response.request_id}
             self._results.write(index, record)
         else:
             assert error is not None
@@ -223,26 +184,26 @@ class Batch:
             self._deliver_error(index, request, result, error)
         if self._ending and self._reader is not None:
             self._reader.close()
-        self._on_progress(totals)
+        self._reporter.show_progress(totals)
 
     def _deliver_error(self, index: int, request: Request, result: BatchResult, error: LLMRouteError) -> None:
-        record = {"id": request.id, **self._as_record(result)}
+        record = {"id": request.id, **self._reporter.as_record(result)}
         if error is request.options:
             self.totals.add_invalid(error)
-            self._on_invalid_line(request.line, error)
+            self._reporter.print_error(request.line, error)
             self._results.write(index, {"id": request.id, "line": request.line, **record})
             return
         if isinstance(error, BudgetExceededError) and not error.of_request and not error.attempts:
             # The budget of the batch is spent: nothing was sent, and the rest will not be.
-            self._on_failure(request, None)
+            self._reporter.add_failure(request, None)
             self.totals.not_run += 1
             return
         if isinstance(error, InterruptedRequestError):
             # Its cost is written, so that a later run with a budget counts it.
-            self._on_failure(request, None)
+            self._reporter.add_failure(request, None)
             self.totals.interrupted += 1
             self._results.write(index, record)
             return
-        self._on_failure(request, error)
+        self._reporter.add_failure(request, error)
         self.totals.add_failure(error)
         self._results.write(index, record)

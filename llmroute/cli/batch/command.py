@@ -125,13 +125,7 @@ def _run(
     # A batch runs long: unlike other commands it collects garbage, except the objects that exist now.
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
-    running = Batch(
-        runner.output,
-        as_record=runner.as_record,
-        on_failure=runner.add_failure,
-        on_invalid_line=runner.print_error,
-        on_progress=runner.show_progress,
-    )
+    running = Batch(runner.output, runner)
     return runner.run(running, running.run(session.service.core, requests, limits, blocking=blocking))
 
 

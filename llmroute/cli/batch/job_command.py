@@ -16,7 +16,7 @@ from llmroute.errors import RequestError
 from llmroute.jobs.private_file import unnamed_file, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from llmroute.batch.reader import InputFormat, Request
     from llmroute.cli.arguments import RequestArguments
@@ -51,23 +51,11 @@ def run_jobs(arguments: RequestArguments, batch: BatchOptions, session: Session,
                 content.seek(0)
                 yield from requests_of(content, file_format, arguments, batch.file)
 
-        running = _job_batch(runner, open_requests)
+        running = JobBatch(runner.output, runner, open_requests)
         code = runner.run(running, running.run(session.service.core, settings, runner.left_usd))
     if running.pending and not arguments.quiet:
         say(f"in batch jobs: {running.pending:,} lines; run the same command with --resume to collect the results")
     return code
-
-
-def _job_batch(runner: BatchRunner, open_requests: Callable[[], Iterator[Request]]) -> JobBatch:
-    return JobBatch(
-        runner.output,
-        open_requests,
-        as_record=runner.as_record,
-        on_failure=runner.add_failure,
-        on_invalid_line=runner.print_error,
-        on_progress=runner.show_progress,
-        on_jobs=runner.show_jobs,
-    )
 
 
 def _digest(arguments: RequestArguments, file_format: InputFormat) -> str:

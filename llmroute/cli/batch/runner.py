@@ -46,7 +46,7 @@ class RunningBatch(Protocol):
 
 
 class BatchRunner:
-    """One batch on the command line; the public methods other than `left_usd` and `run` are its callbacks."""
+    """One batch on the command line, the `batch.output.JobReporter` of it."""
 
     def __init__(
         self, arguments: RequestArguments, batch: BatchOptions, session: Session, total: int | None, source: int
