@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 
 KeptFor = Literal["before-repair", "corrupt", "orphan", "replaced"]
 """Why an older file of a ledger is kept beside it, as its name has it."""
+COARSE_NAMES: Final = {
+    "days": "day",
+    "quarters": "workspace quarter-hour",
+    "task_days": "task day",
+    "strategy_days": "strategy day",
+}
+"""The sums in each table of coarser sums, as the report of a check names them."""
 
 
 @dataclass(frozen=True, slots=True)

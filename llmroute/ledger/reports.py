@@ -138,14 +138,14 @@ NOT_STANDARD: Final = "coalesce(service_tier, '') NOT IN ('', 'standard', 'defau
 OF_BATCHES: Final = "service_tier = 'batch'"
 # A cost that is not of the counted tokens alone: a whole reservation, or with the provider's own tools.
 _COUNTED: Final = "cost_picousd > 0 AND coalesce(cost_basis, '') <> 'at_most' AND server_tools IS NULL"
-_SUMMED: Final = (
+PRICED_TOKENS: Final = (
     "input_tokens",
     "cached_input_tokens",
     "cache_write_tokens",
     "cache_write_1h_tokens",
     "output_tokens",
-    "cost_picousd",
 )
+"""The columns of an attempt, and fields of a `Usage`, that prices are for."""
 
 
 def tier_columns(lengths: Sequence[int]) -> str:
@@ -155,7 +155,9 @@ def tier_columns(lengths: Sequence[int]) -> str:
     """
     cases = " ".join(f"WHEN input_tokens > {length:d} THEN {length:d}" for length in sorted(lengths, reverse=True))
     longer_than = f"CASE {cases} ELSE 0 END" if cases else "0"
-    sums = ", ".join(f"coalesce(sum(CASE WHEN {_COUNTED} THEN {name} END), 0)" for name in _SUMMED)
+    sums = ", ".join(
+        f"coalesce(sum(CASE WHEN {_COUNTED} THEN {name} END), 0)" for name in (*PRICED_TOKENS, "cost_picousd")
+    )
     return (
         f"service_tier, provider, model, {longer_than}, count(*),"
         f" coalesce(sum(CASE WHEN cost_picousd = 0 OR ({_COUNTED}) THEN 0 ELSE 1 END), 0), {sums}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
+from llmroute.ledger.maintenance import COARSE_NAMES
 from llmroute.ledger.postgres.queries.sums import all_sums, of_rows
 from llmroute.ledger.postgres.schema.tables import COARSE, COUNTERS, FIRST_COUNTERS, ROLLUP_KEY
 from llmroute.text.plural import many
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
 _KEY, _NAMES = ", ".join(ROLLUP_KEY), ", ".join(COUNTERS)
 _MINUS = ", ".join(f"-{name}" for name in COUNTERS)
 _SUMS = ", ".join(f"sum({name})::bigint" for name in COUNTERS)
-_COARSE_NAMES = {
-    "days": "day",
-    "quarters": "workspace quarter-hour",
-    "task_days": "task day",
-    "strategy_days": "strategy day",
-}
 _DIFFERENT = " OR ".join(f"sum({name}) <> 0" for name in COUNTERS)
 
 
@@ -47,7 +42,7 @@ def wrong_sums(db: Connection, schema: str) -> list[str]:
     found = {"quarter-hour": quarters[0]}
     for table, key in COARSE.items():
         sql = f"SELECT count(DISTINCT {key[0]}) FROM ({_coarse_differences(schema, table)}) AS wrong"  # noqa: S608
-        (found[_COARSE_NAMES[table]],) = db.execute(sql.encode()).fetchone() or (0,)
+        (found[COARSE_NAMES[table]],) = db.execute(sql.encode()).fetchone() or (0,)
     found["budget window"] = windows[0]
     return [f"the sums of {many(count, what)} are not those of the rows" for what, count in found.items() if count]
 

@@ -10,7 +10,7 @@ from llmroute.errors import LedgerError
 from llmroute.ledger import spool
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
 from llmroute.ledger.budgets import Cap
-from llmroute.ledger.maintenance import CheckReport
+from llmroute.ledger.maintenance import COARSE_NAMES, CheckReport
 from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.connection import connected_in_turn
 from llmroute.ledger.sqlite.errors import translated
@@ -37,12 +37,6 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 # Days compared or summed in one step, to limit memory and the time that the ledger is locked.
 DAYS_AT_ONCE = 1
 
-_COARSE_NAMES = {
-    "days": "day",
-    "quarters": "workspace quarter-hour",
-    "task_days": "task day",
-    "strategy_days": "strategy day",
-}
 _KEPT = (
     f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups"  # noqa: S608 (own names)
     f" WHERE {SPANS['quarters']} AND quarter >= :from AND call_count <> 0"
@@ -146,7 +140,7 @@ def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
             stored = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)
             made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
             wrong[table] += len({row[0] for row in stored ^ made})
-    found = {"quarter-hour": len(buckets), **{_COARSE_NAMES[table]: count for table, count in wrong.items()}}
+    found = {"quarter-hour": len(buckets), **{COARSE_NAMES[table]: count for table, count in wrong.items()}}
     unknown = () if db.execute("SELECT 1 FROM coarse").fetchone() else ("the start of complete sums is not recorded",)
     return unknown + tuple(
         f"the sums of {many(count, what)} are not those of the rows" for what, count in found.items() if count

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmroute.ledger.periods import utc_time
+from llmroute.ledger.reports import PRICED_TOKENS
 from llmroute.registry.pricing import TokenCharge, token_charges
 from llmroute.types import PICO_PER_USD, Price, PriceTier, Usage
 
@@ -223,19 +224,10 @@ def _token_charges(attempt: Mapping[str, Any]) -> tuple[TokenCharge, ...]:
             name: recorded.get(name) for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h")
         }
         price = Price(**rates, tiers=tuple(PriceTier(**tier) for tier in recorded.get("tiers", ())))
-        return token_charges(Usage(**{name: attempt[name] for name in _COUNTS}), price) or ()
+        return token_charges(Usage(**{name: attempt[name] for name in PRICED_TOKENS}), price) or ()
     except (ValueError, TypeError, AttributeError):
         # Of a damaged ledger, or a newer version: the cost is that of the request.
         return ()
-
-
-_COUNTS: Final = (
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-)
 
 
 def _next_month(month: datetime) -> datetime:
