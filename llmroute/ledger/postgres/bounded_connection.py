@@ -45,7 +45,13 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
 
     @contextmanager
     def watched(self, url: str, *, read_only: bool = False) -> Iterator[BoundedConnection]:
-        """Open a transaction whose statements are waited for as long as the server, at `url`, works on them."""
+        """Open a transaction whose statements are waited for as long as the server, at `url`, works on them.
+
+        A `read_only` one sees one state of the ledger.
+
+        Raises:
+            psycopg.Error: the server cannot be reached, or does not do it; NoReplyError where it does not answer.
+        """
         try:
             with self.transaction():
                 change = f"{PRELUDE}; SET LOCAL idle_in_transaction_session_timeout = {_IDLE_S * 1000:.0f}"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 UNRUN_CODES = frozenset(("batch_expired", "batch_cancelled", "request_timeout"))
 """Codes of lines that were not run."""
 _ERROR_STATUS = 400
-_OK = 200
 
 
 class FileJobs:
