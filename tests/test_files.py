@@ -17,6 +17,7 @@ from llmroute.files import Hold, locked, regular_target
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.lock_timeout import LockTimeout
+from llmroute.ledger.spool.rows import SpooledRow
 from llmroute.ledger.sqlite.locks import folder_held
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def test_where_there_are_no_locks_everything_is_written_without(
     row = AttemptRow("r", 1, 0, "openai", "m", streaming=False, status="ok")
     place = spool.keep(row, tmp_path / "ledger.db")
     with spool.taken(place) as (rows, strange):
-        assert (list(rows), list(strange)) == ([spool.SpooledRow(row)], [])
+        assert (list(rows), list(strange)) == ([SpooledRow(row)], [])
     with folder_held(tmp_path, Hold.ALONE, LockTimeout(0)):
         pass
 

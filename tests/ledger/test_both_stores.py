@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import BudgetStatus, Cap
     from llmroute.ledger.reports import Line
+    from llmroute.ledger.spool.rows import SpooledRow
     from llmroute.types import Dimension
     from tests.ledger.stores import Opened, Store
 
@@ -424,7 +425,7 @@ def test_spooled_rows_are_taken_in_by_groups_which_stay_so_when_the_process_ends
     monkeypatch.setattr(spool, "ROWS_AT_ONCE", 2)
     groups, real = iter(range(2)), spool.taken
 
-    def ended(place: Path) -> AbstractContextManager[tuple[list[spool.SpooledRow], list[bytes]]]:
+    def ended(place: Path) -> AbstractContextManager[tuple[list[SpooledRow], list[bytes]]]:
         if next(groups, None) is None:
             raise KeyboardInterrupt
         return real(place)

@@ -10,6 +10,7 @@ import pytest
 
 from llmroute.errors import LedgerError
 from llmroute.ledger import spool
+from llmroute.ledger.spool.rows import SpooledRow
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
@@ -37,7 +38,7 @@ def test_a_row_comes_out_as_it_went_in_and_only_the_user_may_read_it(path: Path)
     place = spool.keep(made, path)
     assert place.stat().st_mode & 0o777 == 0o600
     with spool.taken(place) as (rows, strange):
-        assert (rows, strange) == ([spool.SpooledRow(made)], [])
+        assert (rows, strange) == ([SpooledRow(made)], [])
     assert not place.exists()
 
 
@@ -202,7 +203,7 @@ def test_a_folder_elsewhere_that_is_not_ours_alone_is_not_used(hostile: str, tmp
 def test_rows_that_others_have_put_elsewhere_are_not_taken_in(path: Path, tmp_path: Path) -> None:
     place = spool.places(path, tmp_path)[1]
     place.parent.mkdir(mode=0o700)
-    place.write_bytes(spool.line(spool.SpooledRow(settled(row("a"), 7))) + b"\n")
+    place.write_bytes(SpooledRow(settled(row("a"), 7)).line() + b"\n")
     assert spool.waiting(path, tmp_path) == [place]
     place.parent.chmod(0o777)
     assert spool.waiting(path, tmp_path) == []

@@ -297,7 +297,7 @@ class PostgresLedger:
                 if isinstance(outcome, LedgerError):
                     if not is_of_one_row(outcome.__cause__):
                         raise outcome
-                    invalid.append(spool.line(spooled))
+                    invalid.append(spooled.line())
                 else:
                     added.append(spooled.row)
         return added, len(invalid)

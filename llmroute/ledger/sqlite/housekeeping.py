@@ -72,7 +72,7 @@ def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeou
                 changed = db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values()).rowcount
             except OF_ONE_ROW:
                 # A value that no column takes.
-                invalid.append(spool.line(spooled))
+                invalid.append(spooled.line())
             else:
                 if changed and spooled.length is not None:
                     lengths.append(spooled.length)

@@ -13,7 +13,8 @@ from llmroute import exit_codes
 from llmroute.errors import ConfigError
 from llmroute.files import locked
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
-from llmroute.ledger.spool import SpooledRow, line, make_room, places
+from llmroute.ledger.spool import make_room, places
+from llmroute.ledger.spool.rows import SpooledRow
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import server_location
 from tests.ledger.calls import row, settled
@@ -320,7 +321,7 @@ def test_calls_that_wait_elsewhere_for_an_earlier_url_are_named_and_added(host: 
     [caps] = (host.home / "llmroute").glob("server-*.caps")
     _, waiting = places(caps.with_suffix(""))
     make_room(waiting, beside=caps.parent)
-    waiting.write_bytes(line(SpooledRow(settled(row("one"), USD))) + b"\n")
+    waiting.write_bytes(SpooledRow(settled(row("one"), USD)).line() + b"\n")
     new = host._settings["LLMROUTE_LEDGER"].replace("127.0.0.1", "localhost")
     try:
         assert str(waiting) in host.run("costs", LLMROUTE_LEDGER=new).err
@@ -362,7 +363,7 @@ def test_calls_that_wait_for_an_earlier_url_are_added_once_at_the_new_one(tmp_pa
 
 def test_lines_of_a_spool_that_are_no_rows_are_named(host: Host, tmp_path: Path) -> None:
     url, spool = host._settings["LLMROUTE_LEDGER"], tmp_path / "old.spool"
-    spool.write_bytes(line(SpooledRow(settled(row("one"), USD))) + b"\nnotes\n{}\n")
+    spool.write_bytes(SpooledRow(settled(row("one"), USD)).line() + b"\nnotes\n{}\n")
     moved = host.run("costs", "move", url, "--from", str(spool))
     assert (moved.code, moved.out) == (exit_codes.SETUP, "")
     assert moved.err == f"llmroute: 2 lines of {spool} are no calls and are kept in {spool}.bad; 1 call added\n"
@@ -382,7 +383,7 @@ def test_a_file_without_a_call_is_no_spool_and_stays_as_it_is(content: bytes, ho
 
 def test_a_spool_with_calls_among_many_other_lines_is_one(host: Host, tmp_path: Path) -> None:
     url, waiting = host._settings["LLMROUTE_LEDGER"], tmp_path / "old.spool"
-    call = line(SpooledRow(settled(row("one"), USD)))
+    call = SpooledRow(settled(row("one"), USD)).line()
     waiting.write_bytes(b"notes\n" * 300 + call + b"\n" + b"notes\n" * 300)
     moved = host.run("costs", "move", url, "--from", str(waiting))
     assert (moved.code, host.calls()) == (exit_codes.SETUP, 1)
@@ -392,7 +393,7 @@ def test_a_spool_with_calls_among_many_other_lines_is_one(host: Host, tmp_path: 
 
 def test_a_spool_that_another_process_uses_is_told_and_kept(host: Host, tmp_path: Path) -> None:
     url, waiting = host._settings["LLMROUTE_LEDGER"], tmp_path / "old.spool"
-    waiting.write_bytes(line(SpooledRow(settled(row("one"), USD))) + b"\n")
+    waiting.write_bytes(SpooledRow(settled(row("one"), USD)).line() + b"\n")
     with waiting.open() as held:
         assert locked(held.fileno(), 0)
         told = host.refused_line("costs", "move", url, "--from", str(waiting), code=exit_codes.SETUP)

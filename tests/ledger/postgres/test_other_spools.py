@@ -8,6 +8,7 @@ import pytest
 
 from llmroute.ledger import spool
 from llmroute.ledger.postgres.other_spools import of_other_servers
+from llmroute.ledger.spool.rows import SpooledRow
 from tests.ledger.calls import row, settled
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def kept_elsewhere(ledger: Path, elsewhere: Path) -> Path:
     """Keep a row as in a configuration directory that is not writable."""
     _, place = spool.places(ledger, elsewhere)
     spool.make_room(place, beside=ledger.parent)
-    place.write_bytes(spool.line(spool.SpooledRow(settled(row("one"), 7))) + b"\n")
+    place.write_bytes(SpooledRow(settled(row("one"), 7)).line() + b"\n")
     return place
 
 

@@ -7,22 +7,21 @@ commit and the removal of the lines duplicates nothing.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.files import is_at, locked, unlock
-from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
-from llmroute.ledger.statistics.values import Observation
+from llmroute.ledger.spool.rows import SpooledRow, parsed, row_of
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+
+    from llmroute.ledger.attempt_row import AttemptRow
 
 # Survives a reboot, and is seldom on a full or read-only disk.
 ELSEWHERE = Path("/var/tmp")  # noqa: S108 (in a folder of our own, whose owner and mode are checked)
@@ -31,37 +30,6 @@ ROWS_AT_ONCE: Final = 250
 """The most rows that are added in one transaction: others wait for the ledger meanwhile."""
 _BLOCK_BYTES: Final = 1 << 16
 _LONGEST_LINE_BYTES: Final = 1 << 20
-_EFFORT = "complete_at_effort"
-_BEGUN = "begun"
-_NEEDED = ("request_id", "attempt", "started_ms", "provider", "model", "streaming", "status", "usage_source")
-
-
-class SpooledRow(NamedTuple):
-    """A row that waits, and the effort of its model if it is a complete answer, whose length is to be learned.
-
-    `begun` says that the ledger has had the beginning of its attempt.
-    """
-
-    row: AttemptRow
-    complete_at_effort: str | None = None
-    begun: bool = False
-
-    @property
-    def length(self) -> Observation | None:
-        """The observation of the answer's length, and of nothing else: latencies and failures are of the past."""
-        row = self.row
-        if self.complete_at_effort is None or row.output_tokens is None:
-            return None
-        return Observation(
-            provider=row.provider,
-            model=row.model,
-            effort=self.complete_at_effort,
-            bucket=0,
-            at_ms=row.settled_ms or row.started_ms,
-            fingerprint="",
-            task=row.task or "",
-            output_tokens=row.output_tokens,
-        )
 
 
 class TakenIn(NamedTuple):
@@ -99,19 +67,13 @@ def keep(
     for place in places(ledger, elsewhere):
         try:
             make_room(place, beside=ledger.parent)
-            _append(place, line(SpooledRow(row, complete_at_effort, begun)) + b"\n")
+            _append(place, SpooledRow(row, complete_at_effort, begun).line() + b"\n")
         except OSError as error:
             first = first or error
         else:
             return place
     assert first is not None
     raise first
-
-
-def line(spooled: SpooledRow) -> bytes:
-    """Return a row as its line, without the newline."""
-    fields = asdict(spooled.row) | {_EFFORT: spooled.complete_at_effort, _BEGUN: spooled.begun}
-    return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def described(row: AttemptRow) -> str:
@@ -167,7 +129,7 @@ def has_rows(place: Path) -> bool:
         if fd is None:
             return False
         with open(fd, "rb", closefd=False) as file:
-            return any(_row(text) is not None for text in iter(partial(file.readline, _LONGEST_LINE_BYTES), b""))
+            return any(row_of(line) is not None for line in iter(partial(file.readline, _LONGEST_LINE_BYTES), b""))
 
 
 @contextmanager
@@ -182,7 +144,7 @@ def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
             yield [], []
             return
         start, lines = _last_lines(fd)
-        rows, invalid = _parsed(lines)
+        rows, invalid = parsed(lines)
         yield rows, invalid
         if invalid:
             for text in invalid:
@@ -232,31 +194,6 @@ def _last_lines(fd: int) -> tuple[int, list[bytes]]:
     # The last of them is empty, or cut short by a crash.
     lines = data.split(b"\n")[-ROWS_AT_ONCE - 1 :]
     return start + len(data) - len(b"\n".join(lines)), lines
-
-
-def _parsed(lines: Iterable[bytes]) -> tuple[list[SpooledRow], list[bytes]]:
-    rows: list[SpooledRow] = []
-    invalid: list[bytes] = []
-    for text in filter(None, lines):
-        row = _row(text)
-        if row is None:
-            invalid.append(text)
-        else:
-            rows.append(row)
-    return rows, invalid
-
-
-def _row(text: bytes) -> SpooledRow | None:
-    try:
-        fields: Any = json.loads(text)
-        values = {name: fields[name] for name in COLUMNS if name in fields}
-        if any(values[name] is None for name in _NEEDED):
-            return None
-        effort = fields.get(_EFFORT)
-        begun = fields.get(_BEGUN) is True
-        return SpooledRow(AttemptRow(**values), effort if isinstance(effort, str) else None, begun)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
 
 
 def make_room(place: Path, beside: Path) -> None:
