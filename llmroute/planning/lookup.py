@@ -10,6 +10,7 @@ from llmroute.registry.pricing import rates_on
 from llmroute.routing.chains import PREDEFINED
 from llmroute.routing.plan import SAME_CLASS
 from llmroute.text.suggest import nearest
+from llmroute.types.labels import label_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +26,11 @@ def named_model(config: Config, registry: ModelRegistry, name: str, pulled: Call
     A family name after its provider means the family's newest model, except behind a custom base URL.
 
     Raises:
-        RequestError: the name matches no model, or several families, or has half characters.
+        RequestError: the name matches no model, or several families, or no ledger can store it.
     """
     model = registry.resolve(name, config.default_provider, pulled)
-    try:
-        model.id.encode()
-    except UnicodeEncodeError:
-        # Neither a request nor the ledger can hold it.
-        raise RequestError(f"the name of the model {name!a} is not valid text", option="model") from None
+    if (problem := label_problem(model.id)) is not None:
+        raise RequestError(f"the name of the model {problem}", option="model")
     if model.known or PROVIDERS[model.provider].local or config.providers[model.provider].base_url is not None:
         return model
     return registry.newest(model.id, model.provider) or model

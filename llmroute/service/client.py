@@ -274,7 +274,7 @@ class LLMService:
         """Record a call that was made elsewhere, in costs and statistics.  `cost_usd` None is unknown, not nothing.
 
         Raises:
-            RequestError: no such provider, or a negative number.
+            RequestError: no such provider, a negative number, or a name that no ledger can store.
             LedgerError: the ledger cannot be written.
         """
         found = self.registry.get_model_config(provider, model)

@@ -1,4 +1,4 @@
-"""Labels of calls in the ledger: workspaces and executions."""
+"""Labels of calls in the ledger: workspaces, executions and models."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ MOST_LABEL_CHARACTERS = 256
 """The length of the longest label: labels are in the keys of indexes, which a server bounds."""
 
 
-# Of bytes that are not UTF-8, in the environment and on the command line.
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+# A server stores no NUL; half characters are of bytes that are not UTF-8, in the environment and on the command line.
+_NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def label_problem(label: str) -> str | None:
@@ -22,7 +22,7 @@ def label_problem(label: str) -> str | None:
 
 def text_problem(text: str) -> str | None:
     """Return why nothing in a ledger can be this text, to follow its name in a message; None if it can."""
-    return f"is {text!a}, which is not valid text" if _SURROGATES.search(text) else None
+    return f"is {text!a}, which is not valid text" if _NOT_TEXT.search(text) else None
 
 
 def storable_label(label: str) -> str:
@@ -33,4 +33,4 @@ def storable_label(label: str) -> str:
         return label.encode(errors="surrogateescape").decode(errors="replace")
     except UnicodeEncodeError:
         # Not of bytes.
-        return _SURROGATES.sub("\ufffd", label)
+        return _NOT_TEXT.sub("\ufffd", label)

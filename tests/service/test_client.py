@@ -593,6 +593,22 @@ def test_a_label_that_is_asked_for_and_cannot_be_kept_is_refused_before_anything
         assert server.received == []
 
 
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [("gpt\0", "is not valid text"), ("gpt\udcff", "is not valid text"), ("m" * 257, "has 257 characters")],
+)
+def test_a_model_whose_name_no_ledger_can_store_is_refused_before_anything_is_sent(
+    model: str, problem: str, tmp_path: Path, ask: Ask
+) -> None:
+    with serving([openai_answer("Hello!")]) as server:
+        service = House(tmp_path, openai=server).service()
+        with pytest.raises(RequestError, match=f"the name of the model .*{problem}"):
+            ask(service, model=f"openai/{model}")
+        with pytest.raises(RequestError, match=f"the name of the model .*{problem}"):
+            service.track_usage("openai", model, success=True, latency_ms=1)
+        assert server.received == []
+
+
 def test_a_lent_ledger_is_used_and_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving([openai_answer()]) as server, Ledger(tmp_path / "lent.db") as lent:
         for name, value in House(tmp_path, openai=server).environ.items():

@@ -11,6 +11,7 @@ from llmroute.ledger.buckets import NO_END_MS
 from llmroute.ledger.entries import Settled
 from llmroute.ledger.statistics.values import Observation
 from llmroute.types import as_picousd
+from llmroute.types.labels import label_problem
 
 if TYPE_CHECKING:
     from llmroute.ledger.port import LedgerPort
@@ -31,11 +32,13 @@ def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms:
     """Write an external call as settled, with its observation.
 
     Raises:
-        RequestError: a negative time or cost.
+        RequestError: a negative time or cost, or a name that no ledger can store.
         LedgerError: the ledger cannot be written.
     """
     if call.latency_ms < 0 or (call.cost_usd is not None and call.cost_usd < 0):
         raise RequestError("latency_ms and cost_usd cannot be below zero")
+    if (problem := label_problem(call.model)) is not None:
+        raise RequestError(f"the name of the model {problem}")
     row = AttemptRow(
         request_id=request_id,
         attempt=1,
