@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 from llmroute.jobs.private_file import unnamed_file, writing
+from llmroute.jobs.run_settings import GIVE_UP_S
 from llmroute.jobs.vendor import Vendor
 from llmroute.ledger.jobs import files_of_jobs
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
     from llmroute.execution.prepare import RequestFactory
     from llmroute.execution.resources import Resources
-    from llmroute.ledger.jobs import JobJournal
+    from llmroute.ledger.jobs import Job, JobJournal
     from llmroute.planning.endpoints import Endpoints
     from llmroute.types import HTTPRequest
 
@@ -91,17 +92,20 @@ class JobContext:
         """Return the file with the schemas of the lines of a job."""
         return self.folder / f"{job}.schemas"
 
-    async def downloaded(self, provider: str, request: HTTPRequest) -> IO[bytes]:
-        """Download results of a provider; return them as a file without a name, at its beginning.
+    async def downloaded(self, job: Job, request: HTTPRequest) -> IO[bytes]:
+        """Download results of a job; return them as a file without a name, at its beginning.
+
+        The download may take until the deadline of the job, and at least `GIVE_UP_S`.
 
         Raises:
-            AttemptError: the download failed, or was cut off.
+            AttemptError: the download failed, was cut off, or did not end in time.
             OutputError: the file cannot be written.
         """
+        within_s = max((job.deadline_ms - self.now_ms()) // 1000, GIVE_UP_S)
         with writing(self.folder):
             file = unnamed_file(self.folder)
             try:
-                await self.vendor(provider).download(request, file)
+                await self.vendor(job.provider).download(request, file, within_s)
             except BaseException:
                 file.close()
                 raise

@@ -8,7 +8,10 @@ MOST_WITHIN_S = 86_400
 LEAST_POLL_S = 0.01
 MOST_POLL_S = 3_600
 GIVE_UP_S = 3_600
-"""How long after the deadline the end of a cancelled job, or a job that may have been created, is waited for."""
+"""How long after the deadline the end of a cancelled job, or a job that may have been created, is waited for.
+
+Results may take at least as long to download.
+"""
 
 
 class RunSettings(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import IO, TYPE_CHECKING
 
-from llmroute.errors import AttemptError, BadOutputError
+from llmroute.errors import AttemptError, BadOutputError, ProviderTimeoutError
 from llmroute.execution.answer_check import hide_secrets
 from llmroute.providers.batch_jobs.job import connect
 from llmroute.providers.errors.retry_after import parse_http_date, parse_retry_after
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 30.0
 ANSWER_S = 600.0
-"""How long a response may take to begin, an upload included."""
+"""How long a response may take to begin, an upload included, and how long to end unless it has results."""
 STALL_S = 60.0
 MOST_PAGES = 100
 MOST_AHEAD_S = 86_400.0
@@ -73,17 +73,18 @@ class Vendor:
         finally:
             await exchange.close()
 
-    async def download(self, request: HTTPRequest, file: IO[bytes]) -> None:
-        """Download into a file, which is then at its beginning.
+    async def download(self, request: HTTPRequest, file: IO[bytes], within_s: float) -> None:
+        """Download into a file, which is then at its beginning, in at most `within_s` seconds.
 
         Raises:
-            AttemptError: it failed, or was cut off.
+            AttemptError: it failed, was cut off, or did not end.
             OSError: the file cannot be written.
         """
         exchange = await self._open(request)
         try:
-            while piece := await exchange.read(STALL_S):
-                file.write(piece)
+            async with self._ending(within_s):
+                while piece := await exchange.read(STALL_S):
+                    file.write(piece)
         finally:
             await exchange.close()
         file.seek(0)
@@ -113,12 +114,22 @@ class Vendor:
         """Whether the provider has requested a pause."""
         return asyncio.get_running_loop().time() < self._paused_until_s
 
-    @staticmethod
-    async def _body(exchange: AsyncExchange) -> bytes:
+    async def _body(self, exchange: AsyncExchange) -> bytes:
         pieces = []
-        while piece := await exchange.read(STALL_S):
-            pieces.append(piece)
+        async with self._ending(ANSWER_S):
+            while piece := await exchange.read(STALL_S):
+                pieces.append(piece)
         return b"".join(pieces)
+
+    @asynccontextmanager
+    async def _ending(self, within_s: float) -> AsyncIterator[None]:
+        """Limit the time in which a response is read, which may never end although bytes arrive."""
+        try:
+            async with asyncio.timeout(within_s):
+                yield
+        except TimeoutError as error:
+            message = f"the response did not end within {within_s:g} s"
+            raise ProviderTimeoutError(message, provider=self.name) from error
 
     async def status(self, vendor_id: str) -> JobStatus:
         """Return the status of a job.

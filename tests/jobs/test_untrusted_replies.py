@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
 from llmroute import LLMService
 from llmroute.jobs import tracking
 from llmroute.jobs.submitting import job_submission as submission
+from llmroute.jobs.vendor import ANSWER_S, Vendor
 from llmroute.providers.batch_jobs.job import unix_s
 from tests.jobs.homes import KEY
 from tests.support.batch_vendor import MODELS, VendorJob
-from tests.support.fault_server import reply
+from tests.support.fault_server import Drip, Endless, chunk, chunked_head, reply
 from tests.support.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from llmroute.bulk.batch_result import BatchResult
+    from llmroute.types import HTTPRequest
     from tests.jobs.homes import Home
     from tests.support.fault_server import Received, Script
 
@@ -257,6 +261,47 @@ def test_results_whose_download_is_rejected_for_now_are_collected(
 def test_a_status_whose_digits_are_text_is_one_of_success(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     change(home, is_download, lambda body: body.replace(b'"status_code": 200', b'"status_code": "200"'), 1)
     assert_answered_once(home, answers(home, monkeypatch, "openai"))
+
+
+def test_a_download_that_never_ends_is_ended_and_begun_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve, limits_s = home.server.answer, list[float]()
+    download = Vendor.download
+
+    async def briefly(vendor: Vendor, request: HTTPRequest, file: IO[bytes], within_s: float) -> None:
+        limits_s.append(within_s)
+        await download(vendor, request, file, 0.2 if len(limits_s) == 1 else within_s)
+
+    def answer(received: Received) -> Script:
+        if is_download(received) and not limits_s[1:]:
+            return [chunked_head(), Endless(chunk(b"\n"))]
+        return serve(received)
+
+    monkeypatch.setattr(Vendor, "download", briefly)
+    home.server.answer = answer
+    assert_answered_once(home, answers(home, monkeypatch, "openai"))
+    assert len(limits_s) == 2
+    # By the deadline in a day.
+    assert all(3_600 < limit_s <= 86_400 for limit_s in limits_s)
+
+
+def test_a_status_that_never_ends_is_queried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve, limits_s = home.server.answer, list[float]()
+    dripping, ending = threading.Event(), Vendor._ending
+
+    def briefly(vendor: Vendor, within_s: float) -> AbstractAsyncContextManager[None]:
+        limits_s.append(0.2 if dripping.is_set() and 0.2 not in limits_s else within_s)
+        return ending(vendor, limits_s[-1])
+
+    def answer(received: Received) -> Script:
+        if is_status(received) and not dripping.is_set():
+            dripping.set()
+            return [chunked_head(), Drip(chunk(b" " * 100_000), 0.01)]
+        return serve(received)
+
+    monkeypatch.setattr(Vendor, "_ending", briefly)
+    home.server.answer = answer
+    assert_answered_once(home, answers(home, monkeypatch, "openai"))
+    assert set(limits_s) >= {0.2, ANSWER_S}
 
 
 def test_an_answer_counts_after_a_result_of_the_same_line_that_says_it_was_not_run(home: Home) -> None:

@@ -60,7 +60,7 @@ class Collection:
                 await asyncio.sleep(pause_s)
             self._is_torn, self._noise, self._seen_before = False, 0, frozenset(self._seen)
             for request in requests:
-                with await context.downloaded(job.provider, request) as file:
+                with await context.downloaded(job, request) as file:
                     await self._read(file, _not_run(job, status))
             noise = max(noise, self._noise)
             if self._is_whole(status):

@@ -158,7 +158,7 @@ class JobSubmission:
         others, is_readable = 0, True
         for request in vendor.api.render_results(status):
             try:
-                results = await self._context.downloaded(vendor.name, request)
+                results = await self._context.downloaded(job, request)
             except AttemptError as error:
                 if error.http_status != NOT_FOUND:
                     raise
