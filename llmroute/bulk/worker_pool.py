@@ -49,7 +49,8 @@ class WorkerPool:
     """Runs requests, `concurrency` of them at once.
 
     `deliver` gets each result, one at a time and an answer before it is settled; while it waits, so do the workers.
-    With `in_order`, results are delivered in the order of their requests, otherwise on completion.
+    With `in_order`, results are delivered in the order of their requests, otherwise on completion.  `sleep` waits for
+    some seconds, and `jitter` returns a random number from 0 to 1.
     """
 
     def __init__(  # noqa: PLR0913 (two are the sources of time and chance)

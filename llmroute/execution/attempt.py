@@ -57,8 +57,8 @@ class Attempt:
         self._candidate = action.entry.candidate
         self._skipped = tuple(skipped)
         self._settle_interrupted = settle_interrupted
-        self._time = AttemptTime(request, request.clock.started_s, alone=action.alone)
-        self._recorder = AttemptRecorder(request, action, request.clock.started_s, tuple(before))
+        self._time = AttemptTime(request, alone=action.alone)
+        self._recorder = AttemptRecorder(request, action, tuple(before))
         self._stream = AnswerStream(request, self._time, self._recorder)
         self._provider_call = ProviderCall(request, action, self._time, self._recorder, self._stream)
         self._settled = False

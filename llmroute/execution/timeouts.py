@@ -23,10 +23,9 @@ class AttemptTime:
     With `is_last`, which is set once text of the answer was shown, there is nothing to fall back to.
     """
 
-    def __init__(self, request: RequestContext, request_started_s: float, *, alone: bool) -> None:
+    def __init__(self, request: RequestContext, *, alone: bool) -> None:
         self._request = request
-        self._request_started_s = request_started_s
-        self._began_s = request_started_s
+        self._began_s = request.clock.started_s
         self._handing_over_s = 0.0
         self.is_last = alone
 
@@ -69,7 +68,7 @@ class AttemptTime:
         return max(min(left_s, share_s), LEAST_WAIT_S)
 
     def _ends_s(self) -> float:
-        return self._request_started_s + self._request.timeouts.total_s
+        return self._request.clock.started_s + self._request.timeouts.total_s
 
     def _share_ends_s(self) -> float:
         half_s = (self._ends_s() - self._began_s) / 2

@@ -25,12 +25,11 @@ DEADLINE_MARGIN_MS = 60_000
 
 
 class AttemptRecorder:
-    """Fills the row of one attempt, from pending to settled."""
+    """Fills the row of one attempt, from pending to settled; `before` are the earlier attempts of its request."""
 
-    def __init__(self, request: RequestContext, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
+    def __init__(self, request: RequestContext, action: Try, before: tuple[AttemptRecord, ...]) -> None:
         self._request = request
-        self._request_started = started
-        self._started = request.clock()
+        self._started_s = request.clock()
         self._before = before
         self._first_text_ms: int | None = None
         self._usage = Usage()
@@ -175,10 +174,10 @@ class AttemptRecorder:
         row.status = status
 
     def _since_request_ms(self) -> int:
-        return round((self._request.clock() - self._request_started) * 1000)
+        return round((self._request.clock() - self._request.clock.started_s) * 1000)
 
     def _elapsed_ms(self) -> int:
-        return round((self._request.clock() - self._started) * 1000)
+        return round((self._request.clock() - self._started_s) * 1000)
 
     def record(self) -> AttemptRecord:
         """Return the record of the attempt for the caller."""

@@ -40,7 +40,8 @@ _ATTEMPTS = 3
 class ServerConnection:
     """Runs statements by `autocommit`: nothing is open between them.  Safe to share between threads.
 
-    Every statement may be sent twice: of one whose connection broke it is not known whether it was committed.
+    Every statement may be sent twice: of one whose connection broke it is not known whether it was committed.  Methods
+    that send one raise LedgerError where the server cannot be reached, or does not do it.
     """
 
     def __init__(self, address: ServerAddress) -> None:
@@ -66,20 +67,13 @@ class ServerConnection:
     def run(self, work: Callable[[BoundedConnection], T], within_s: float | None = None) -> T:
         """Run `work`, which may be repeated, on the connection; create the tables where they are missing.
 
-        An answer of the server is waited for `within_s`, None is the usual time.
-
-        Raises:
-            LedgerError: the server cannot be reached, or does not do it.
+        An answer of the server is waited for `within_s` seconds, None is the usual time.
         """
         with self._lock:
             return self._run(work, within_s)
 
     def execute(self, sql: str, values: Sequence[Any] = (), within_s: float | None = None) -> Cursor:
-        """Execute one statement, which may be repeated, as a transaction in one round trip; return its result.
-
-        Raises:
-            LedgerError: as `run`.
-        """
+        """Execute one statement, which may be repeated, as a transaction in one round trip; return its result."""
 
         def work(db: Connection) -> Cursor:
             # One message is one transaction; behind pgbouncer its connection has the settings of others.
@@ -108,7 +102,7 @@ class ServerConnection:
         """Refuse a schema that is for newer clients only, and migrate an older one; return its version before.
 
         Raises:
-            LedgerError: as `run`, or this client is older than the oldest one.
+            LedgerError: also where this client is older than the oldest one.
         """
         sql = f"SELECT oldest_client, version FROM {self.schema}.version"  # noqa: S608 (own name)
         oldest, version = self.execute(sql).fetchone() or (CLIENT_VERSION, CLIENT_VERSION)
@@ -123,9 +117,6 @@ class ServerConnection:
         """Migrate a schema of an older version, where this role owns it and no other process does now.
 
         Others use the functions that they find.
-
-        Raises:
-            LedgerError: as `run`.
         """
         if version >= CLIENT_VERSION or self._tried_update:
             return
@@ -143,9 +134,6 @@ class ServerConnection:
         """Open a transaction for a block; a `read_only` one sees one state of the ledger.
 
         Its statements are waited for as long as the server works on them.
-
-        Raises:
-            LedgerError: as `run`.
         """
         with self._lock:
             version = self.require_client()
