@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from llmroute.cli import options as flags
-from llmroute.cli.commands.costs_attempts import calls, correct, export, note_unknown, path
+from llmroute.cli.commands.costs_attempts import calls, correct, export, path
 from llmroute.cli.commands.costs_budget import budget
 from llmroute.cli.commands.costs_ledger import backup, check, move, prune, restore
 from llmroute.cli.commands.costs_reconcile import reconcile
@@ -69,7 +69,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json_):
-        from llmroute.cli.configuration import load_noted, note_waiting
+        from llmroute.cli.configuration import load_noted, note_missing
         from llmroute.service.costs.report import CostQuery
 
         forms: dict[Form, bool] = {"json": as_json_, "csv": as_csv_, "md": as_md, "html": html is not None}
@@ -82,9 +82,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             show(config, query, chosen[0] if chosen else "text", color=color)
         else:
             write_page(config, query, html)
-        note_waiting(config)
-        if workspace:
-            note_unknown(config, workspace)
+        note_missing(config, workspace)
 
 
 def write_page(config: Config, query: CostQuery, file: Path) -> None:

@@ -14,7 +14,6 @@ from llmroute.cli.output.tables import money
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
 from llmroute.text.plural import many
-from llmroute.text.suggest import nearest
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     prompt; --json has the details.
     """
     with failures(as_json=as_json):
-        from llmroute.cli.configuration import load_noted, note_waiting
+        from llmroute.cli.configuration import load_noted, note_missing
         from llmroute.service.costs.attempts import Selection, last_attempts
 
         config = load_noted()
@@ -66,20 +65,7 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             write_text(attempts_table(found, terminal_width()))
         else:
             write_text("no call was made yet\n" if selection == Selection() else "no such call was made\n")
-        note_waiting(config)
-        if workspace:
-            note_unknown(config, workspace)
-
-
-def note_unknown(config: Config, workspace: str) -> None:
-    """Print a note if a workspace has no calls: its name may be mistyped."""
-    from llmroute.service.costs.report import known_workspaces
-
-    known = known_workspaces(config)
-    if workspace in known:
-        return
-    near = nearest(workspace, known)
-    say(f"there are no calls of workspace {workspace!r}" + (f" (did you mean {near}?)" if near else ""))
+        note_missing(config, workspace)
 
 
 def correct(
@@ -182,7 +168,7 @@ def _send(form: str | None, file: Path | None, to: str | None, selection: Select
 
 
 def _write(config: Config, file: Path, form: str | None, selection: Selection) -> None:
-    from llmroute.cli.configuration import note_waiting
+    from llmroute.cli.configuration import note_missing
     from llmroute.service.costs import attempts as records
     from llmroute.service.own_files import require_other_file
 
@@ -201,9 +187,7 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
     _note_pruned(written.pruned, selection)
     if focus.unknown_cost_count:
         say(f"{many(focus.unknown_cost_count, 'attempt')} of unknown cost left out")
-    note_waiting(config)
-    if selection.workspace:
-        note_unknown(config, selection.workspace)
+    note_missing(config, selection.workspace)
 
 
 def _note_pruned(pruned: Line, selection: Selection) -> None:
