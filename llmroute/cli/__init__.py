@@ -63,7 +63,7 @@ def _root(
     ] = None,
 ) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help() if _is_set_up() else START, nl=False)
+        typer.echo(context.get_help() if _is_set_up() else START.removesuffix("\n"))
 
 
 def _is_set_up() -> bool:

@@ -19,6 +19,7 @@ _FLAGS: Final = {
     "poll_s": "--poll",
     "prompt": 'an argument or on stdin: llmroute gen "..."',
     "repair": "llmroute costs check --repair",
+    "requests": "--batch FILE",
     "reset": "--reset",
     "resume": "--resume",
     "since": "--since",

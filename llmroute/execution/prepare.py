@@ -200,6 +200,6 @@ def require_call(options: Options) -> None:
     if options.tier in (BATCH, AUTO):
         raise RequestError(
             OptionText(Remedy("tier"), f": {options.tier} applies to a file of requests"),
-            hint="give a batch of requests, or call LLMService.generate_batch()",
+            hint=OptionText("use ", Remedy("requests", words="LLMService.generate_batch()")),
             option="tier",
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.planning.usage_cost import usd
 from llmroute.routing.router import is_upgrade
+from llmroute.text.money import money
 from llmroute.text.option_text import OptionText
 from llmroute.types import SkippedModel
 
@@ -66,4 +67,4 @@ def price_note(entry: RankedCandidate, plan: Plan) -> str:
     if not is_upgrade(entry.candidate, plan.first_choice):
         return ""
     cost = usd(entry.candidate.expected_cost_picousd)
-    return " (price unknown)" if cost is None else f" (about ${cost:.2g})"
+    return " (price unknown)" if cost is None else f" (about {money(cost)})"

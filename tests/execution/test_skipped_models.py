@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +87,13 @@ def test_no_upgrade_holds_where_the_first_choice_cannot_be_called_from_here(
         [skipped] = told["skipped"]
         assert f"{skipped['provider']}/{skipped['model']}" == first
         assert reason in skipped["reason"]
+
+
+def test_the_price_of_a_fallback_has_no_exponent(tmp_path: Path) -> None:
+    with town(failing(answer("openai", "well", streaming=False))) as here:
+        asked = ("gen", "hi", "-m", "ollama/llama3.2", "--fallback", CHEAP, "--max-tokens", "9")
+        ran = run(*asked, home=tmp_path, **settings(here))
+    assert re.search(rf"; using {CHEAP} \(about \$0\.00000\d+\)$", ran.err.strip()), ran.err
 
 
 def test_what_costs_about_the_same_may_stand_in_and_what_is_dearer_is_passed_over(tmp_path: Path) -> None:

@@ -175,11 +175,17 @@ def test_markdown_and_the_bill_are_shown_on_a_terminal(plain: PlainInstall, serv
     assert "openai/gpt-5.4-mini" in seen.text
 
 
-def test_a_page_without_its_extra_is_3_with_the_command_that_installs_it(plain: PlainInstall, tmp_path: Path) -> None:
-    ran = plain.llmroute("costs", "--html", "page.html", home=tmp_path)
+@pytest.mark.parametrize(
+    ("command", "file", "extra"),
+    [(("costs", "--html"), "page.html", "html"), (("costs", "export"), "bill.parquet", "parquet")],
+)
+def test_a_file_without_its_extra_is_3_with_the_command_that_installs_it(
+    command: tuple[str, ...], file: str, extra: str, plain: PlainInstall, tmp_path: Path
+) -> None:
+    ran = plain.llmroute(*command, file, home=tmp_path)
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (3, "", 1)
-    assert "pip install 'llmroute[html]'" in ran.err
-    assert not (tmp_path / "page.html").exists()
+    assert f"which is not installed (pip install 'llmroute[{extra}]')" in ran.err
+    assert not (tmp_path / file).exists()
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)

@@ -11,10 +11,11 @@ from llmroute.batch.job_tiers import check_line, route
 from llmroute.bulk.shared_prompts import read_ahead
 from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import columns, money
+from llmroute.cli.output.tables import columns
 from llmroute.cli.output.terminal import harmless
 from llmroute.errors import LLMRouteError
 from llmroute.planning.usage_cost import usd
+from llmroute.text.money import money
 from llmroute.types import AUTO
 
 if TYPE_CHECKING:

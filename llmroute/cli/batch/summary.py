@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.errors import error_as_json
-from llmroute.cli.output.tables import money
+from llmroute.text.money import money
 
 if TYPE_CHECKING:
     from llmroute.batch.failures_file import FailuresFile

@@ -12,10 +12,11 @@ from llmroute.cli.completion import candidates
 from llmroute.cli.errors import failures, say
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import columns, money
+from llmroute.cli.output.tables import columns
 from llmroute.cli.output.terminal import can_confirm, harmless
 from llmroute.errors import RequestError
 from llmroute.planning.usage_cost import usd
+from llmroute.text.money import money
 
 if TYPE_CHECKING:
     from llmroute.jobs.listing import ListedJob

@@ -12,9 +12,10 @@ from llmroute.cli.completion import candidates
 from llmroute.cli.errors import error_text, failures, say
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import columns, fitted, money
+from llmroute.cli.output.tables import columns, fitted
 from llmroute.cli.output.terminal import can_confirm, harmless, terminal_width
 from llmroute.errors import RequestError
+from llmroute.text.money import money
 from llmroute.text.plural import many
 
 if TYPE_CHECKING:

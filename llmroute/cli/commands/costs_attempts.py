@@ -10,9 +10,9 @@ import typer
 from llmroute.cli import options as flags
 from llmroute.cli.errors import failures, say
 from llmroute.cli.output.stdout import STDOUT, write_json, write_text, written_out
-from llmroute.cli.output.tables import money
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
+from llmroute.text.money import money
 from llmroute.text.plural import many
 from llmroute.types import PICO_PER_USD
 

@@ -11,9 +11,9 @@ from llmroute import exit_codes
 from llmroute.cli import options as flags
 from llmroute.cli.errors import failures, say
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import money
 from llmroute.cli.output.terminal import can_confirm
 from llmroute.errors import RequestError
+from llmroute.text.money import money
 from llmroute.text.plural import many
 from llmroute.types import PICO_PER_USD
 

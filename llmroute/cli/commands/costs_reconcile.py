@@ -10,8 +10,9 @@ from llmroute import exit_codes
 from llmroute.cli import options as flags
 from llmroute.cli.errors import error_with_hint, failures, say
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import cell, columns, money
+from llmroute.cli.output.tables import cell, columns
 from llmroute.cli.output.terminal import harmless
+from llmroute.text.money import money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.cli.output.charts import budget_name, budget_share, cost, percent
 from llmroute.cli.output.costs.attempts import attempt_cost
 from llmroute.cli.output.costs.formats import exact
-from llmroute.cli.output.tables import cell, money
+from llmroute.cli.output.tables import cell
 from llmroute.ledger.periods import utc_time
 from llmroute.ledger.reports import COUNTERS, Line, total
+from llmroute.text.money import money
 from llmroute.text.plural import many
 from llmroute.types import PICO_PER_USD
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.cli.output.tables import cell, money
+from llmroute.cli.output.tables import cell
+from llmroute.text.money import money
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import attachments_as_json, columns, fitted, flowing, money
+from llmroute.cli.output.tables import attachments_as_json, columns, fitted, flowing
 from llmroute.cli.output.terminal import harmless, width
 from llmroute.planning.usage_cost import usd
 from llmroute.routing.strategies import chance_right
+from llmroute.text.money import money
 from llmroute.text.plural import many
 
 if TYPE_CHECKING:

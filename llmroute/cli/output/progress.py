@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from llmroute.cli.output import status_line
 from llmroute.cli.output.charts import percent
-from llmroute.cli.output.tables import cell, money
+from llmroute.cli.output.tables import cell
+from llmroute.text.money import money
 
 if TYPE_CHECKING:
     from collections.abc import Callable

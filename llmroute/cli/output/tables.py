@@ -1,12 +1,12 @@
-"""Tables, the JSON form of a response, and the format of money."""
+"""Tables, and the JSON form of a response."""
 
 from __future__ import annotations
 
-from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.terminal import harmless, rich_console
+from llmroute.text.money import money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _UNLIMITED_COLUMNS = 100_000
 _GAP = "  "
-_FOUR_DECIMALS_USD = 0.0001
-_LEAST_USD = 0.0000001
 
 
 def attempt_as_json(attempt: AttemptRecord) -> dict[str, Any]:
@@ -90,18 +88,6 @@ def usage_line(response: LLMResponse) -> str:
     if failed:
         parts.append(f"fallback from {failed[0].provider}/{failed[0].model}")
     return " · ".join(parts)
-
-
-def money(usd: float | None) -> str:
-    """Return USD for display; an unknown cost is "cost unknown", never zero."""
-    if usd is None:
-        return "cost unknown"
-    if usd == 0 or usd >= 1:
-        return f"${usd:,.2f}"
-    if usd < _LEAST_USD:
-        return f"<${_LEAST_USD:.7f}"
-    # Four decimals, or two significant digits.
-    return f"${usd:.4f}" if usd >= _FOUR_DECIMALS_USD else f"${usd:.{1 - floor(log10(usd))}f}".rstrip("0")
 
 
 def _count(tokens: int | None) -> str:

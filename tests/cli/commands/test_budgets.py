@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.cli.output.tables import money
+from llmroute.text.money import money
 from tests.docs.pages import read
 from tests.support.shell import rows, run, start
 from tests.support.waiting import PATIENCE_S, wait_until

@@ -222,3 +222,4 @@ def test_a_tier_of_batches_is_refused_for_one_prompt_as_its_call_refuses_it(tier
         assert server.requests == []
     assert (planned.code, planned.err) == (called.code, called.err)
     assert planned.code == 2
+    assert planned.err == f"llmroute: --tier: {tier} applies to a file of requests (use --batch FILE)\n"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.cli.output.tables import money, usage_line
+from llmroute.cli.output.tables import usage_line
 from llmroute.cli.output.writers import first_block
+from llmroute.text.money import money
 from llmroute.types import AttemptRecord, LLMResponse, Usage
 from tests.support.pseudo_terminal import run_on_terminal
 from tests.support.shell import run

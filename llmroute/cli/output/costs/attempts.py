@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.output.tables import cell, columns, fitted, money
+from llmroute.cli.output.tables import cell, columns, fitted
 from llmroute.ledger.periods import utc_time
 from llmroute.planning.usage_cost import usd
+from llmroute.text.money import money
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

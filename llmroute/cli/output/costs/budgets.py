@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.output.tables import cell, columns, fitted, money
+from llmroute.cli.output.tables import cell, columns, fitted
+from llmroute.text.money import money
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.cli.output.charts import budget_chart, cost, day_chart, percent, sum_of
-from llmroute.cli.output.tables import cell, columns, fitted, money
+from llmroute.cli.output.tables import cell, columns, fitted
 from llmroute.cli.output.terminal import DEFAULT_WIDTH
 from llmroute.ledger.periods import CLOSED_PERIODS
+from llmroute.text.money import money
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

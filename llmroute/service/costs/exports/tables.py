@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
-from llmroute.errors import RequestError
+from llmroute.errors import OutputError
 from llmroute.service.costs.exports.focus import plain
 from llmroute.service.costs.spreadsheet import harmless_cell
 
@@ -61,7 +61,7 @@ def write_parquet(table: ExportedTable, fd: int) -> int:
     """Write a table as Parquet and return its number of rows.
 
     Raises:
-        RequestError: pyarrow is not installed.
+        OutputError: pyarrow is not installed.
     """
     pa, parquet = _pyarrow()
     kinds = {
@@ -86,7 +86,9 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        raise RequestError("Parquet needs pyarrow", hint="pip install 'llmroute[parquet]'") from None
+        raise OutputError(
+            "Parquet needs pyarrow, which is not installed", hint="pip install 'llmroute[parquet]'"
+        ) from None
     return pa, parquet
 
 
