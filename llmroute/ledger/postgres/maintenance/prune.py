@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.buckets import bucket_start_ms
+from llmroute.ledger.postgres.errors import is_missing
 
 if TYPE_CHECKING:
     from llmroute.ledger.postgres.connection import ServerConnection
@@ -15,13 +16,8 @@ BATCH = 1_000
 # How long a month that is dropped may wait for others, and others for it.
 _LOCK_TIMEOUT_MS = 500
 
-# A trigger keeps the lost attempts that are deleted, but not those of a partition that is dropped; an index has them.
-_KEEP_LOST = """
-INSERT INTO {schema}.late_attempts
-SELECT request_id, attempt, started_ms, to_jsonb(gone) FROM {table} AS gone
-WHERE status = 'lost' AND cost_basis IN ('estimated', 'at_most', 'at_least') AND corrected_ms IS NULL
-ON CONFLICT (request_id, attempt, started_ms) DO UPDATE SET lost = excluded.lost
-"""
+# Those that a trigger of `late_attempts` keeps when they are deleted, as an index has them.
+_LOST = "status = 'lost' AND cost_basis IN ('estimated', 'at_most', 'at_least') AND corrected_ms IS NULL"
 # Partitions whose end is not after a time, oldest first.
 _MONTHS = """
 SELECT partition.relname FROM pg_inherits
@@ -56,6 +52,8 @@ def prune(connection: ServerConnection, before_ms: int) -> int:
     before_ms = bucket_start_ms(before_ms)
     schema = connection.schema
     with connection.transaction() as db:
+        # Writes that do not know the time end before rows are deleted; later writes see it.
+        db.execute(f"LOCK TABLE {schema}.windows IN SHARE ROW EXCLUSIVE MODE".encode())
         db.execute(
             f"""
             INSERT INTO {schema}.pruned AS known VALUES (1, %s)
@@ -64,11 +62,12 @@ def prune(connection: ServerConnection, before_ms: int) -> int:
             (before_ms,),
         )
         months = [name for (name,) in db.execute(_MONTHS.encode(), (f"{schema}.attempts", before_ms))]
-    return sum(_drop(connection, month) for month in months) + _delete(connection, before_ms)
+    lost = _delete(connection, before_ms, _LOST)
+    return lost + sum(_drop(connection, month) for month in months) + _delete(connection, before_ms)
 
 
 def _drop(connection: ServerConnection, month: str) -> int:
-    """Drop a month; return its attempts, 0 with nothing dropped where some are pending or others use it.
+    """Drop a month; return its attempts, 0 with nothing dropped where rows are pending or lost, or others use it.
 
     Its rows are counted before it is locked, which keeps every other call waiting.
     """
@@ -83,33 +82,37 @@ def _drop(connection: ServerConnection, month: str) -> int:
             # In the order of writers: the table, then its month.
             db.execute(f"LOCK TABLE ONLY {connection.schema}.attempts IN ACCESS EXCLUSIVE MODE".encode())
             db.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-            pending = f"SELECT 1 FROM {table} WHERE status = 'pending' LIMIT 1"  # noqa: S608 (own names)
-            if db.execute(pending.encode()).fetchone() is not None:
-                return 0
-            db.execute(_KEEP_LOST.format(schema=connection.schema, table=table).encode())
+            for kept in ("status = 'pending'", _LOST):
+                if db.execute(f"SELECT 1 FROM {table} WHERE {kept} LIMIT 1".encode()).fetchone() is not None:  # noqa: S608
+                    return 0
             db.execute(f"DROP TABLE {table}".encode())
     except LedgerError as error:
-        if not error.locked:
+        # Another process may have dropped it.
+        if not error.locked and not is_missing(error.__cause__):
             raise
         return 0
     return int(count)
 
 
-def _delete(connection: ServerConnection, before_ms: int) -> int:
+def _delete(connection: ServerConnection, before_ms: int, condition: str = "status <> 'pending'") -> int:
+    """Delete the attempts under a condition that started before a time, oldest first; return how many."""
     schema = connection.schema
     sql = f"""
         DELETE FROM {schema}.attempts WHERE (request_id, attempt, started_ms) IN (
             SELECT request_id, attempt, started_ms FROM {schema}.attempts
-            WHERE started_ms < %s AND status <> 'pending' LIMIT {BATCH} FOR UPDATE SKIP LOCKED
-        ) AND started_ms < %s
+            WHERE started_ms >= %(first_ms)s AND started_ms < %(before_ms)s AND {condition}
+            ORDER BY started_ms LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+        ) AND started_ms >= %(first_ms)s AND started_ms < %(before_ms)s RETURNING started_ms
     """  # noqa: S608 (own names)
-    count = 0
+    count = first_ms = 0
     while True:
         started_s = monotonic()
         with connection.transaction() as db:
-            deleted = db.execute(sql.encode(), (before_ms, before_ms)).rowcount
-        count += deleted
-        if deleted < BATCH:
+            deleted = db.execute(sql.encode(), {"first_ms": first_ms, "before_ms": before_ms}).fetchall()
+        count += len(deleted)
+        if len(deleted) < BATCH:
             return count
+        # The index still has those that were deleted: do not read them again.
+        first_ms = max(ms for (ms,) in deleted)
         # Leave the server to others for as long.
         sleep(monotonic() - started_s)
