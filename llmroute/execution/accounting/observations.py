@@ -55,8 +55,8 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
         task=row.task or "",
         tier=call.tier,
     )
-    # Flex answers when there is capacity: its times are not those of the model.
-    timed = call.tier != "flex"
+    # Flex answers when there is capacity, and priority sooner: their times are not those of the standard tier.
+    timed = not call.tier
     if isinstance(error, UnreachableError) and error.local:
         return observation
     if error is not None and not isinstance(error, RejectedError):

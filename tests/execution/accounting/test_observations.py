@@ -84,13 +84,14 @@ def test_a_tier_without_capacity_does_not_make_the_model_unreliable() -> None:
     assert lesson(RateLimitError("slow down", retry_after_s=9)).succeeded is False
 
 
-def test_the_times_of_the_flex_tier_are_not_taken_for_those_of_the_model() -> None:
+@pytest.mark.parametrize("tier", ["flex", "priority"])
+def test_the_times_of_another_tier_are_not_taken_for_those_of_the_standard_one(tier: str) -> None:
     answered: dict[str, Any] = {"ttft_ms": 500, "latency_ms": 1500}
     timed_out = ProviderTimeoutError("late")
     assert lesson(**answered).ttft_s == 0.5
     assert lesson(timed_out).ttft_s == 60.0
-    for told in (lesson(**answered, tier="flex"), lesson(timed_out, tier="flex")):
-        assert (told.ttft_s, told.per_token_s, told.tier) == (None, None, "flex")
+    for told in (lesson(**answered, tier=tier), lesson(timed_out, tier=tier)):
+        assert (told.ttft_s, told.per_token_s, told.tier) == (None, None, tier)
 
 
 @pytest.mark.parametrize(
