@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.run import JobRun
     from llmroute.jobs.run_settings import RunSettings
+    from llmroute.ledger.jobs import PlacedLine
     from llmroute.request.options import Options
     from llmroute.service.core import ServiceCore
 
@@ -137,21 +138,25 @@ class JobBatch:
             for index, request in group:
                 if self._stages[index] != Stage.TAKE:
                     continue
-                if index in placed:
-                    state = placed[index].state
-                    if run.is_open(placed[index]):
-                        self._stages[index] = Stage.IN_JOB
-                    elif state in ("unanswered", "rejected") and self._rescue:
-                        self._stages[index] = Stage.RESCUE
-                    elif state != "answered":
-                        # An earlier start of this run has reported it.
-                        self._stages[index] = Stage.FAILED
-                        self.totals.failed += 1
-                        self.totals.failure_codes.add(LLMRouteError.exit_code)
-                elif index in unanswered:
-                    self._stages[index] = Stage.RESCUE
+                self._stages[index] = self._stage_before(run, placed.get(index), unanswered=index in unanswered)
                 if self._stages[index] == Stage.TAKE and not run.interrupted and run.stopped_by is None:
                     await self._take(run, index, request)
+
+    def _stage_before(self, run: JobRun, placed: PlacedLine | None, *, unanswered: bool) -> Stage:
+        """Return the stage to which earlier starts of this run have brought a line; `TAKE` where it is new."""
+        if placed is None:
+            return Stage.RESCUE if unanswered else Stage.TAKE
+        if run.is_open(placed):
+            return Stage.IN_JOB
+        if placed.state in ("unanswered", "rejected") and self._rescue:
+            return Stage.RESCUE
+        if placed.state == "answered":
+            # Its answer is in no results file: it is asked for anew.
+            return Stage.TAKE
+        # An earlier start has reported it.
+        self.totals.failed += 1
+        self.totals.failure_codes.add(LLMRouteError.exit_code)
+        return Stage.FAILED
 
     async def _take(self, run: JobRun, index: int, request: Request) -> None:
         assert not isinstance(request.options, RequestError)
