@@ -27,7 +27,7 @@ from llmroute import LLMService
 from llmroute.__main__ import run
 from llmroute.jobs.vendor import Vendor
 from llmroute.ledger.postgres.journal import PostgresJobs
-from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
+from llmroute.ledger.sqlite.journal import SQLiteJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.port import Correction
     from llmroute.ledger.sqlite.connection import Connect
-    from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
+    from llmroute.ledger.sqlite.journal import SQLiteJobs
     from llmroute.ledger.sqlite.snapshot import SQLiteSnapshot
     from llmroute.ledger.statistics.values import CheckResult, Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
@@ -180,7 +180,7 @@ class Ledger:
     @property
     def jobs(self) -> SQLiteJobs:
         """The journal of batch jobs."""
-        from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
+        from llmroute.ledger.sqlite.journal import SQLiteJobs
 
         return SQLiteJobs(self.connection, self._triggers.require)
 
