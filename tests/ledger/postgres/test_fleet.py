@@ -25,7 +25,7 @@ from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.jobs import Job
 from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import AttemptFilter
-from llmroute.ledger.postgres import bounded_connection, connection, writes
+from llmroute.ledger.postgres import bounded_connection, writes
 from llmroute.ledger.postgres.entries import as_json, settle_json
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.schema import migrations
@@ -155,7 +155,7 @@ def attempts(server: PostgresServer, database: str) -> int:
 def first_call(number: int, address: ServerAddress, folder: Path) -> None:
     # So many processes at once take longer for a statement than a busy server does.
     patch = pytest.MonkeyPatch()
-    for module, name in ((bounded_connection, "REPLY_S"), (writes, "REPLY_S"), (connection, "LOCK_WAIT_S")):
+    for module, name in ((bounded_connection, "REPLY_S"), (writes, "REPLY_S"), (bounded_connection, "LOCK_WAIT_S")):
         patch.setattr(module, name, PATIENCE_S)
     with PostgresLedger(address, folder / str(number), wait_s=PATIENCE_S) as ledger:
         assert ledger.write([Settled(settled(row(f"first{number}"), 1))]) == [None]
