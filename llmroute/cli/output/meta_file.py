@@ -41,13 +41,11 @@ def open_meta(config: Config, path: Path, files: Iterable[NamedFile]) -> TextIO:
 
 
 def require_no_other_use(path: Path, files: Iterable[NamedFile]) -> None:
-    """Check that --meta replaces neither stdout nor a file that the command reads or writes too.
+    """Check that --meta replaces neither the file of a standard stream nor a file that the command reads or writes too.
 
     Raises:
         RequestError: it does, also through a link.
     """
-    if str(path) == "-":
-        raise RequestError("--meta: - is stdout, which has the answer", hint="name a file, or print JSON with --json")
     uses = [flag for flag, file in files if is_same_file(path, Path(file))]
     uses += [_STREAMS[number] for number in range(len(_STREAMS)) if _is_stream(path, number)]
     if uses:

@@ -78,6 +78,6 @@ def test_the_file_behind_a_standard_stream_is_not_replaced(
 def test_stdout_is_for_the_answer(home: Path, server: ModelServer) -> None:
     ran = run(*GEN, "hi", "--meta", "-", home=home, **server.settings)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == "llmroute: --meta: - is stdout, which has the answer (name a file, or print JSON with --json)\n"
+    assert ran.err == "llmroute: --meta: - does not name a file (./- does) (see llmroute gen --help)\n"
     assert not (home / "-").exists()
     assert server.requests == []
