@@ -151,7 +151,7 @@ class JobBatch:
         if placed.state in ("unanswered", "rejected") and self._rescue:
             return Stage.RESCUE
         if placed.state == "answered":
-            # Its answer is in no results file: it is asked for anew.
+            # The results file lacks its answer: the line is submitted again.
             return Stage.TAKE
         # An earlier start has reported it.
         self.totals.failed += 1
