@@ -33,6 +33,20 @@ class Begin(NamedTuple):
         """Return the same, for an answer that may or may not be cut because of the reservations of other requests."""
         return self._replace(admission=self.admission._replace(whole=whole))
 
+    def dated(self, now_ms: int) -> Begin:
+        """Set the times of a pending attempt to what they are if it begins now; return it with such a claim."""
+        row, claim = self.row, self.admission.prober
+        if row.status != "pending":
+            return self
+        later_ms = now_ms - row.started_ms
+        row.started_ms = now_ms
+        if row.deadline_ms is not None:
+            row.deadline_ms += later_ms
+        if claim is None:
+            return self
+        claim = claim._replace(now_ms=now_ms, until_ms=claim.until_ms + later_ms)
+        return self._replace(admission=self.admission._replace(prober=claim))
+
 
 class Settle(NamedTuple):
     """Write the end of an attempt and the observation of its model; `error` is None for an answer.

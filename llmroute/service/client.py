@@ -279,7 +279,10 @@ class LLMService:
         """
         found = self.registry.get_model_config(provider, model)
         call = ExternalCall(provider, found.id, expected_effort(found, None), success, latency_ms, cost_usd)
-        track_usage(self.core.writer.access.ledger(), call, new_id(), self.core.writer.access.now_ms())
+        # By the clock of the ledger, which the first read tells.
+        writer = self.core.writer
+        writer.statistics.recall(bucket=0, now_ms=writer.access.now_ms())
+        track_usage(writer.access.ledger(), call, new_id(), writer.access.now_ms())
         self.core.forget_plans()
 
     def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:

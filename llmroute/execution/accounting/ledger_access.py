@@ -48,6 +48,8 @@ class LedgerAccess:
     ) -> None:
         self._location = location if given is None else LedgerLocation(given.path)
         self._ledger: LedgerPort | None = None
+        # The ledger that was opened last, whose clock is known also after an error has closed it.
+        self._opened_last: LedgerPort | None = None
         self._given = given
         self._capped = capped
         self._wait_s = wait_s
@@ -86,8 +88,8 @@ class LedgerAccess:
         return self._location.name
 
     def now_ms(self) -> int:
-        """Return the time of day in UTC milliseconds, by the clock of the ledger once it is open."""
-        ledger = self._ledger
+        """Return the time of day in UTC milliseconds, by the clock of the ledger once it is known."""
+        ledger = self._opened_last
         return time.time_ns() // 1_000_000 + (0 if ledger is None else ledger.clock_offset_ms)
 
     def start_anew(self) -> None:
@@ -133,7 +135,7 @@ class LedgerAccess:
                 raise lock_error(f"the ledger {self._location.name} is being opened by another call")
         try:
             if self._ledger is None:
-                self._ledger = self._open(patience)
+                self._ledger = self._opened_last = self._open(patience)
             elif self._has_spooled:
                 self._tend(self._ledger, patience)
             return self._ledger

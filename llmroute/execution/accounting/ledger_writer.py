@@ -140,7 +140,12 @@ class LedgerWriter:
             for draft in drafts:
                 if draft.reservation is not None:
                     draft.reservation.release()
-            return self._write(operations, write, drafts_left - 1) if outdated else None
+            if not outdated:
+                return None
+            # They may have been made by this machine's clock, before that of the ledger was known.
+            now_ms = self.access.now_ms()
+            operations = [one.dated(now_ms) if isinstance(one, Begin) else one for one in operations]
+            return self._write(operations, write, drafts_left - 1)
         written = iter(outcomes)
         results = [self._outcome(draft, written) for draft in drafts]
         if watch is not None:

@@ -22,7 +22,7 @@ from llmroute.ledger.postgres.errors import (
     require_client,
 )
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, may_migrate, migrate
-from llmroute.ledger.postgres.server_clock import ServerClock, steady_ms
+from llmroute.ledger.postgres.server_clock import clock_of, steady_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +48,7 @@ class ServerConnection:
         self.address = address
         self.sent_ms = 0
         """When the last statement was sent, by `steady_ms`."""
-        self.clock = ServerClock()
+        self.clock = clock_of(address)
         self._db: BoundedConnection | None = None
         self._tried_update = False
         self._lock = threading.RLock()

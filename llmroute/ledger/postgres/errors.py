@@ -70,7 +70,7 @@ def old_schema(version: int, wanted: int, address: ServerAddress) -> LedgerError
 
 
 def outdated(address: ServerAddress) -> OutdatedCapsError:
-    """Return the error of entries that were made under other caps."""
+    """Return the error of entries that were made under other caps, or by another clock."""
     return OutdatedCapsError(f"the caps of {address.name} changed", hint="run the command again")
 
 

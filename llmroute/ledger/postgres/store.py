@@ -13,9 +13,10 @@ from llmroute.ledger import spool
 from llmroute.ledger.entries import OutdatedCapsError, Pending, Settled, copied
 from llmroute.ledger.lock_timeout import lock_error
 from llmroute.ledger.postgres import statistics
+from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
-from llmroute.ledger.postgres.errors import is_of_one_row
+from llmroute.ledger.postgres.errors import is_of_one_row, outdated
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
 from llmroute.ledger.postgres.schema.revisions import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from llmroute.ledger_location import ServerAddress
 
 _SHORTEST_LOCK_MS = 50
+# A smaller difference of the clocks may be the time that an answer took.
+_CLOCK_OFF_MS = REPLY_S * 1000
 # A transaction takes longer than its entries are more: each changes the rows of the same windows again.
 ENTRIES_AT_ONCE = spool.ROWS_AT_ONCE
 
@@ -60,7 +63,7 @@ class PostgresLedger:
 
     @property
     def clock_offset_ms(self) -> int:
-        """How far the server's clock is ahead of this machine's, 0 before the first `recall`."""
+        """How far the server's clock is ahead of this machine's, 0 before this process read anything from it."""
         return self.connection.clock.offset_ms
 
     @property
@@ -73,11 +76,12 @@ class PostgresLedger:
     ) -> list[LedgerError | Refusal | None]:
         """Write entries in order, in groups of ENTRIES_AT_ONCE; return for each its error or refusal, or None."""
         if self._caps_version is None and any(isinstance(entry, Pending) for entry in entries):
-            # They were made under the caps that this host saw last.
+            # They were made under the caps that this host saw last, and perhaps by its own clock.
             try:
-                seen = last_seen(self.path)
-                if self._recalled(anew=True) and seen not in (None, self._caps):
-                    raise OutdatedCapsError(f"the caps of {self.connection.address.name} changed")
+                seen, is_dated = last_seen(self.path), self.connection.clock.is_set
+                self._recalled(anew=True)
+                if seen not in (None, self._caps) or not (is_dated or abs(self.clock_offset_ms) < _CLOCK_OFF_MS):
+                    raise outdated(self.connection.address)
             except LedgerError as error:
                 return [copied(error) for _ in entries]
         return self._written(entries, patience, self._caps_version)
@@ -184,7 +188,8 @@ class PostgresLedger:
         """Replace the cost of an attempt; see `corrections.correct`."""
         from llmroute.ledger.postgres.maintenance.corrections import correct
 
-        return correct(self.connection, named, cost_picousd, now_ms)
+        del now_ms
+        return correct(self.connection, named, cost_picousd)
 
     def backup(self, target: Path) -> None:
         """Copy the ledger into a new SQLite file; see `copies.backup`."""

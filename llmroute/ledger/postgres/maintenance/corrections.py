@@ -18,13 +18,13 @@ SELECT id, request_id, attempt, provider, model, status, cost_picousd,
 FROM {schema}.attempts WHERE """
 # The computed cost is kept, however often it is corrected.
 _CORRECT = """
-UPDATE {schema}.attempts SET cost_picousd = %s, cost_basis = 'corrected', corrected_ms = %s,
+UPDATE {schema}.attempts SET cost_picousd = %s, cost_basis = 'corrected', corrected_ms = {schema}.now_ms_1(),
     computed_picousd = CASE WHEN corrected_ms IS NULL THEN cost_picousd ELSE computed_picousd END
 WHERE id = %s
 """
 
 
-def correct(connection: ServerConnection, named: str, cost_picousd: int, now_ms: int) -> Correction:
+def correct(connection: ServerConnection, named: str, cost_picousd: int) -> Correction:
     """Replace the cost of an attempt; sums and budgets change in the same transaction.
 
     Raises:
@@ -40,7 +40,7 @@ def correct(connection: ServerConnection, named: str, cost_picousd: int, now_ms:
         # Others may have changed or deleted it since; the order of locks is that of writers.
         locked = db.execute(f"{_FOUND.format(schema=schema)} id = %s FOR UPDATE".encode(), (row_id,))
         found = only_one(named, [FoundAttempt(*row) for row in locked])
-        db.execute(_CORRECT.format(schema=schema).encode(), (cost_picousd, now_ms, found.row_id))
+        db.execute(_CORRECT.format(schema=schema).encode(), (cost_picousd, found.row_id))
     return found.corrected(cost_picousd)
 
 
