@@ -31,6 +31,9 @@ class StatisticsReader:
         if not self._access.exists():
             return None
         try:
+            if self._access.shared_caps() is None:
+                # Without them nothing may be sent: another thread that opens the ledger is waited for.
+                self._access.ledger(patience)
             with self._brief_wait(patience) as brief:
                 ledger = self._access.ledger(brief)
                 return ledger.recall(bucket=bucket, task=task, now_ms=now_ms, patience=brief)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute.ledger import spool
+from llmroute import LLMService
+from llmroute.execution.accounting.statistics_reader import LOOK_S
+from llmroute.ledger import opening, spool
 from llmroute.ledger.budgets import SharedCap
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
+from tests.ledger.stores import address, postgres
+from tests.support.model_server import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from llmroute.ledger.port import LedgerPort
+    from llmroute.ledger_location import ServerAddress
+
+__all__ = ["address", "postgres"]
 
 OLD, NEW = ((SharedCap("", "total", picousd, "UTC"),) for picousd in (10, 20))
 
@@ -62,3 +74,22 @@ def test_caps_that_no_file_takes_are_unknown_not_those_of_before(path: Path, mon
     monkeypatch.setattr("llmroute.ledger.postgres.shared_caps.new_file_beside", full)
     keep(path, NEW)
     assert last_seen(path) is None
+
+
+def test_first_calls_of_threads_wait_for_the_one_that_opens_the_ledger(
+    address: ServerAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = opening.open_for_requests
+
+    def slowly(*arguments: Any, **named: Any) -> LedgerPort:
+        time.sleep(2 * LOOK_S)
+        return opened(*arguments, **named)
+
+    monkeypatch.setattr(opening, "open_for_requests", slowly)
+    monkeypatch.setenv("LLMROUTE_LEDGER", address.url)
+    with ModelServer() as server, ThreadPoolExecutor(4) as threads:
+        for name, value in server.settings.items():
+            monkeypatch.setenv(name, value)
+        with closing(LLMService()) as service:
+            calls = [threads.submit(service.generate_sync, "hi", model="openai/gpt-5.4") for _ in range(4)]
+            assert {call.result().content for call in calls} == {"one two three"}
