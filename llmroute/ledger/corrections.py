@@ -1,11 +1,10 @@
-"""Which attempt a user names for the correction of its cost."""
+"""Corrections of costs: the attempt that a user names, and the costs before and after."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import RequestError
-from llmroute.ledger.port import Correction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +19,22 @@ class AttemptName(NamedTuple):
     row_id: int | None
     request_id: str
     attempt: str
+
+
+class Correction(NamedTuple):
+    """An attempt with its old cost (None if unknown) and its new one, in pico-USD.
+
+    `was_fact` says that the old cost was computed from the usage that the provider reported.
+    """
+
+    row_id: int
+    request_id: str
+    attempt: int
+    provider: str
+    model: str
+    old_picousd: int | None
+    new_picousd: int
+    was_fact: bool
 
 
 class FoundAttempt(NamedTuple):

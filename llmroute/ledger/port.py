@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import LedgerError
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
+    from llmroute.ledger.corrections import Correction
     from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.jobs import JobJournal
     from llmroute.ledger.lock_timeout import LockTimeout
@@ -29,22 +30,6 @@ class AttemptFilter:
     status: str | None = None
     workspace: str | None = None
     execution: str | None = None
-
-
-class Correction(NamedTuple):
-    """An attempt with its old cost (None if unknown) and its new one, in pico-USD.
-
-    `was_fact` says that the old cost was computed from the usage that the provider reported.
-    """
-
-    row_id: int
-    request_id: str
-    attempt: int
-    provider: str
-    model: str
-    old_picousd: int | None
-    new_picousd: int
-    was_fact: bool
 
 
 @dataclass(frozen=True, slots=True)

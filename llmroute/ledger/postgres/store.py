@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import SharedCap
+    from llmroute.ledger.corrections import Correction
     from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.port import Correction
     from llmroute.ledger.postgres.journal import PostgresJobs
     from llmroute.ledger.postgres.snapshot import PostgresSnapshot
     from llmroute.ledger.postgres.statistics import Recollection

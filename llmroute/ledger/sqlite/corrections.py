@@ -9,7 +9,7 @@ from llmroute.ledger.corrections import FoundAttempt, name_of, only_one
 if TYPE_CHECKING:
     import sqlite3
 
-    from llmroute.ledger.port import Correction
+    from llmroute.ledger.corrections import Correction
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 _FOUND = """

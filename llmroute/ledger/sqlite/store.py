@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import Cap, SharedCap
+    from llmroute.ledger.corrections import Correction
     from llmroute.ledger.entries import LedgerEntry, Refusal
-    from llmroute.ledger.port import Correction
     from llmroute.ledger.sqlite.connection import Connect
     from llmroute.ledger.sqlite.journal import SQLiteJobs
     from llmroute.ledger.sqlite.snapshot import SQLiteSnapshot

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from llmroute.config import Config
-    from llmroute.ledger.port import AttemptFilter, Correction, LedgerSnapshot
+    from llmroute.ledger.corrections import Correction
+    from llmroute.ledger.port import AttemptFilter, LedgerSnapshot
 
 
 @dataclass(frozen=True, slots=True)

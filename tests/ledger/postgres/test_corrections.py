@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from llmroute.ledger.port import Correction
+    from llmroute.ledger.corrections import Correction
     from llmroute.ledger_location import ServerAddress
 
 __all__ = ["address", "postgres"]

@@ -9,7 +9,7 @@ from llmroute.ledger.corrections import FoundAttempt, name_of, only_one
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from llmroute.ledger.port import Correction
+    from llmroute.ledger.corrections import Correction
     from llmroute.ledger.postgres.connection import ServerConnection
 
 _FOUND = """
