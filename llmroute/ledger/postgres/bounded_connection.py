@@ -61,7 +61,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
                 sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
                 row = self.execute(sql, (f"{LOCK_WAIT_S * 1000:.0f}",)).fetchone()
                 assert row is not None
-                self.is_at_work = partial(is_at_work, url, row[0])
+                self.is_at_work = partial(is_at_work, url, self, row[0])
                 yield self
         finally:
             self.is_at_work = None
@@ -103,11 +103,16 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             raise NoReplyError("the server does not answer")
 
 
-def is_at_work(url: str, pid: int) -> bool:
-    """Whether a process of the server runs a statement, as another connection has it."""
+def is_at_work(url: str, asking: psycopg.Connection, pid: int) -> bool:
+    """Whether a process of the server that `asking` is connected to runs a statement, as another connection has it."""
     waits = "SELECT state LIKE 'idle%%' OR wait_event = 'ClientWrite' FROM pg_stat_activity WHERE pid = %s"
+    info = asking.info
+    # The URL may name several servers.
+    same: dict[str, Any] = {"host": info.host, "port": info.port, "target_session_attrs": "any"}
+    if info.hostaddr:
+        same["hostaddr"] = info.hostaddr
     try:
-        with closing(BoundedConnection.connect(url, autocommit=True, connect_timeout=CONNECT_S)) as other:
+        with closing(BoundedConnection.connect(url, autocommit=True, connect_timeout=CONNECT_S, **same)) as other:
             row = other.execute(waits, (pid,)).fetchone()
     except psycopg.Error:
         return False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.postgres.bounded_connection import CONNECT_S, BoundedConnection
@@ -59,22 +60,28 @@ def connected(address: ServerAddress) -> BoundedConnection:
 
 
 def _parameters(address: ServerAddress) -> dict[str, Any]:
-    """Return the parameters of a connection that its URL does not set."""
+    """Return the parameters of a connection that its URL, the environment and a service of that do not set."""
     try:
-        parameters = conninfo_to_dict(address.url)
-    except psycopg.ProgrammingError as error:
-        # Its words may quote a password.
+        in_url = conninfo_to_dict(address.url)
+    except psycopg.ProgrammingError:
+        # Its words may quote a password: no traceback may have them.
         raise LedgerError(
             f"the URL of the ledger {address.name} is not one that libpq reads",
             hint="postgresql://user@host/database?sslmode=verify-full is one",
-        ) from error
-    usual: dict[str, Any] = {
-        "connect_timeout": CONNECT_S,
-        "application_name": "llmroute",
-        "tcp_user_timeout": 10_000,
-        "target_session_attrs": "read-write" if "," in str(parameters.get("host", "")) else "any",
+        ) from None
+    elsewhere = {option.keyword.decode(): option.val.decode() for option in Conninfo.get_defaults() if option.val}
+    known = {**elsewhere, **in_url}
+    parameters: dict[str, Any] = {
+        # Of a service too, which psycopg does not look at.
+        "connect_timeout": known.get("connect_timeout", CONNECT_S),
+        "tcp_user_timeout": known.get("tcp_user_timeout", 10_000),
+        "fallback_application_name": known.get("fallback_application_name", "llmroute"),
     }
-    return {name: value for name, value in usual.items() if name not in parameters}
+    has_several = any("," in str(known.get(name, "")) for name in ("host", "hostaddr"))
+    # libpq says "any" where nothing is set.
+    if has_several and known.get("target_session_attrs", "any") == "any" and "target_session_attrs" not in in_url:
+        parameters["target_session_attrs"] = "read-write"
+    return parameters
 
 
 def require_server(db: Connection, address: ServerAddress) -> None:
