@@ -29,6 +29,8 @@ from llmroute.errors import (
 from llmroute.transport import decoding as bodies
 from llmroute.transport.async_client import AsyncSender
 from llmroute.transport.client import Sender
+from llmroute.transport.errors import translating
+from llmroute.transport.network.send_progress import Progress
 from llmroute.types import HTTPRequest
 from tests.support.fault_server import (
     Drip,
@@ -561,3 +563,16 @@ def test_a_body_that_is_left_half_read_leaves_no_iterator_to_the_garbage_collect
     with serving([chunked_head(), chunk(b"half"), LONG]) as server:
         asyncio.run(leave(server.url))
     assert left == []
+
+
+def test_an_error_before_the_head_is_sent_leaves_the_request_unsent() -> None:
+    progress = Progress()
+    progress.connect()
+    with pytest.raises(UnreachableError) as caught, translating(request("https://api.example/"), 1.0, 2.0, progress):
+        raise httpx.ReadError("the proxy closed the connection")
+    assert not caught.value.sent
+    progress.enter()
+    progress.send()
+    with pytest.raises(UnreachableError) as caught, translating(request("https://api.example/"), 1.0, 2.0, progress):
+        raise httpx.ReadError("the server closed the connection")
+    assert caught.value.sent
