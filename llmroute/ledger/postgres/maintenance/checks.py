@@ -55,7 +55,8 @@ def correct_sums(db: Connection, schema: str) -> None:
     for table, key in COARSE.items():
         names = ", ".join(key)
         missing = f"INSERT INTO {schema}.{table} AS known ({names}, {_NAMES}) {_coarse_differences(schema, table)}"
-        db.execute(f"{missing} ON CONFLICT ({names}) DO UPDATE SET {added}".encode())
+        # In the order of merges, which lock the same rows.
+        db.execute(f"{missing} ORDER BY {names} ON CONFLICT ({names}) DO UPDATE SET {added}".encode())
     db.execute(
         f"""
         UPDATE {schema}.windows AS known
