@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from llmroute.errors import LedgerError, RequestError
@@ -16,10 +15,11 @@ from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
-from llmroute.ledger.postgres.errors import is_of_one_row, outdated
-from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
+from llmroute.ledger.postgres.errors import outdated
+from llmroute.ledger.postgres.schema.late_attempts import REMEMBERS_SINCE
 from llmroute.ledger.postgres.schema.revisions import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
+from llmroute.ledger.postgres.spool_intake import take_in
 from llmroute.ledger.postgres.writes import WriteLimits, write
 
 if TYPE_CHECKING:
@@ -275,43 +275,15 @@ class PostgresLedger:
                 statistics.upkeep(self.connection, known)
 
     def _take_in(self, place: Path, patience: LockTimeout | None, until_s: float) -> spool.TakenIn:
-        calls: set[tuple[str, int]] = set()
-        invalid = 0
-        while True:
-            added, others = self._add_spooled(place, patience)
-            self._forget_late(added)
-            calls.update((row.request_id, row.attempt) for row in added)
-            invalid += others
-            if len(added) + others < spool.ROWS_AT_ONCE or monotonic() >= until_s:
-                return spool.TakenIn(len(calls), invalid)
-
-    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> tuple[list[AttemptRow], int]:
-        """Add the last rows of one spool file; return those rows, and how many other lines there were.
-
-        They are committed before they are removed.  Other hosts wait no longer than for these.
-        """
-        added = []
-        with spool.taken(place) as (rows, invalid):
-            entries = [
-                Pending(one.row, spooled=True)
-                if one.row.status == "pending"
-                else Settled(one.row, one.length, spooled=True, begun=one.begun)
-                for one in rows
-            ]
-            for spooled, outcome in zip(rows, self._written(entries, patience, None), strict=True):
-                if isinstance(outcome, LedgerError):
-                    if not is_of_one_row(outcome.__cause__):
-                        raise outcome
-                    invalid.append(spooled.line())
-                else:
-                    added.append(spooled.row)
-        return added, len(invalid)
+        return take_in(place, lambda entries: self._written(entries, patience, None), self._forget_late, until_s)
 
     def _forget_late(self, rows: Sequence[AttemptRow]) -> None:
         """Tell the server that rows are in no spool any more; where this fails, it only remembers them."""
-        if rows and self._recalled(anew=False).schema_version >= CLIENT_VERSION:
-            keys = [{name: getattr(row, name) for name in ("request_id", "attempt", "started_ms")} for row in rows]
-            with suppress(LedgerError):
+        if not rows:
+            return
+        keys = [{name: getattr(row, name) for name in ("request_id", "attempt", "started_ms")} for row in rows]
+        with suppress(LedgerError):
+            if self._recalled(anew=False).schema_version >= REMEMBERS_SINCE:
                 self.connection.call("forget_late_1", as_json(keys))
 
 

@@ -26,6 +26,11 @@ class SpooledRow(NamedTuple):
     begun: bool = False
 
     @property
+    def is_first_of_attempt(self) -> bool:
+        """Whether the spool has no earlier row of the attempt: a rejection follows the end that it changes."""
+        return self.row.status == "pending" or (self.begun and self.row.status != "rejected")
+
+    @property
     def length(self) -> Observation | None:
         """The observation of the answer's length, and of nothing else: latencies and failures are of the past."""
         row = self.row

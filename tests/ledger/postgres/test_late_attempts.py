@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -30,7 +31,6 @@ from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger_location import ServerAddress
@@ -153,6 +153,43 @@ def test_a_server_remembers_only_attempts_that_a_host_may_still_send(
         assert late_attempts(postgres, address) == [(calls[1].name, False)]
         ledger.tend(0)
         assert late_attempts(postgres, address) == []
+
+
+def test_an_end_is_remembered_until_its_beginning_is_in_no_spool(
+    postgres: PostgresServer, address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "ROWS_AT_ONCE", 1)
+    with PostgresLedger(address, tmp_path / "host") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        call = Call(ledger)
+        call.do("begins in the spool")
+        call.do("ends in the spool")
+        spool.keep(settled(call.row(), COST, "rejected"), ledger.path, begun=True)
+        for _ in range(2):
+            # The last line only, as a call without a cap, which takes no time for more.
+            ledger.tend(0, until_s=0.0)
+            call.do("prunes the month")
+        assert late_attempts(postgres, address) == [(call.name, False)]
+        ledger.tend(0)
+        ledger.recall(bucket=0, now_ms=0)
+        lines = model_lines(ledger, None, FOREVER_MS)
+        assert [(line.call_count, line.cost_picousd) for line in lines] == [(1, COST)]
+        assert late_attempts(postgres, address) == []
+
+
+def test_a_host_that_forgets_attempts_does_not_wait_for_pruning(address: ServerAddress) -> None:
+    keys = [{"request_id": name, "attempt": 1, "started_ms": 0} for name in ("kept", "forgotten")]
+    with PostgresLedger(address, Path("unused")) as ledger:
+        ledger.connection.call("now_ms_1")
+    with psycopg.connect(address.url) as pruning, psycopg.connect(address.url) as forgetting:
+        pruning.execute("INSERT INTO llmroute.late_attempts VALUES ('kept', 1, 0), ('forgotten', 1, 0)")
+        pruning.commit()
+        pruning.execute("UPDATE llmroute.late_attempts SET lost = '{}' WHERE request_id = 'kept'")
+        forgetting.execute("SET lock_timeout = '5s'")
+        forgetting.execute("SELECT llmroute.forget_late_1(%s)", (as_json(keys),))
+        forgetting.commit()
+        pruning.commit()
+        assert pruning.execute("SELECT request_id FROM llmroute.late_attempts").fetchall() == [("kept",)]
 
 
 def test_an_end_is_spooled_with_whether_the_ledger_had_its_beginning(address: ServerAddress, tmp_path: Path) -> None:

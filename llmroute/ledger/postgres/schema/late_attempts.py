@@ -1,22 +1,29 @@
 """Migration 6: an attempt that a host sends after it was pruned counts once, and a cap binds from when it is set.
 
-Rows tell entries that come again from new ones until they are deleted.  What could come later is kept apart then.
+An entry that comes again is known by the row of its attempt, until pruning deletes the row: then by `late_attempts`.
+Functions of `writes`, `budgets` and `sums` are replaced; their arguments and results stay.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from llmroute.ledger.postgres.schema.budgets import set_cap
 from llmroute.ledger.postgres.schema.sums import BY_KEY, delta, merge
 from llmroute.ledger.postgres.schema.tables import COARSE, COUNTERS, granted_as_attempts
 from llmroute.ledger.postgres.schema.writes import CHECK_CAPS, begin, settle, write
 
+REMEMBERS_SINCE: Final = 6
+"""The first version of the schema with `late_attempts`."""
+
 _TABLE = f"""
 SELECT set_config('lock_timeout', '1000', true);
 LOCK TABLE {{schema}}.windows IN SHARE ROW EXCLUSIVE MODE;
 
 CREATE TABLE {{schema}}.late_attempts (
-    -- Attempts that a host may send after they were deleted: lost ones that were, as the row was, because the host may
-    -- have their end; and those that a spool brought, until the host has removed them from it.
+    -- Attempts that a host may send, or send again, after their rows are deleted.  `lost` is the deleted row of a lost
+    -- attempt: its host may have the end.  It is NULL where a spool brought the attempt, which is kept here, beside
+    -- its row, until the host has removed it from the spool: a host that is killed before that sends it again.
     request_id text COLLATE "C" NOT NULL,
     attempt bigint NOT NULL,
     started_ms bigint NOT NULL,
@@ -37,8 +44,9 @@ CREATE TRIGGER keep_lost AFTER DELETE ON {{schema}}.attempts
 
 _KEY = "request_id = made.request_id AND attempt = made.attempt AND started_ms = made.started_ms"
 _LATE = f"""
--- Whether an entry is to be written: not where its attempt was here and is deleted.  That of a lost one is, and what
--- the loss counts with is taken back.  `begun` says that the beginning was here, `spooled` that it may come again.
+-- Whether an entry is to be written.  It is not where its attempt is in the sums and the row is deleted.  Where it is
+-- in the sums as lost, that is subtracted from them first, and the entry is written.  `begun` says that the server had
+-- the beginning of the attempt, and `spooled` that the entry may come again.
 CREATE FUNCTION {{schema}}.takes_late_1(made {{schema}}.attempts, entry jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     lost {{schema}}.attempts;
@@ -68,24 +76,29 @@ BEGIN
     RETURN true;
 END $$;
 
--- Forgets attempts that a host has removed from its spool.
+-- Forgets attempts that a host has removed from its spool.  It waits for no row: pruning locks them in another order,
+-- and gives those that it locks a `lost` row, with which they stay.
 CREATE FUNCTION {{schema}}.forget_late_1(keys jsonb) RETURNS void LANGUAGE sql AS $$
-    DELETE FROM {{schema}}.late_attempts AS late
-    USING jsonb_to_recordset(keys) AS gone (request_id text, attempt bigint, started_ms bigint)
-    WHERE late.request_id = gone.request_id AND late.attempt = gone.attempt AND late.started_ms = gone.started_ms
-        AND late.lost IS NULL
+    DELETE FROM {{schema}}.late_attempts WHERE (request_id, attempt, started_ms) IN (
+        SELECT late.request_id, late.attempt, late.started_ms FROM {{schema}}.late_attempts AS late
+        JOIN jsonb_to_recordset(keys) AS gone (request_id text, attempt bigint, started_ms bigint)
+            USING (request_id, attempt, started_ms)
+        WHERE late.lost IS NULL FOR UPDATE OF late SKIP LOCKED
+    )
 $$;
 """  # noqa: S608 (own names)
 
 
 def _unless_late(result: str) -> str:
+    """Return the statement that ends a function with `result` where its entry is not to be written."""
     return f"""
     IF NOT {{schema}}.takes_late_1(made, entry) THEN
         RETURN jsonb_build_object({result});
     END IF;"""
 
 
-# A caller that sets a cap waits for the writes in progress, and later ones see the cap.
+# A caller that sets a cap waits for the writes in progress, a little shorter than the client waits for an answer; later
+# writes see the cap.
 _LOCK = """
     PERFORM set_config('lock_timeout', '8000', true);
     LOCK TABLE {schema}.windows IN SHARE ROW EXCLUSIVE MODE;"""

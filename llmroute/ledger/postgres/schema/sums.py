@@ -107,7 +107,8 @@ def added(table: str, key: tuple[str, ...], counters: tuple[str, ...], source: s
     )
 
 
-# Where the server takes the table for small, it joins the two by nested loops, for minutes.
+# How a merge selects deltas.  Where the statistics of the server say that the table is small, it runs the first form as
+# nested loops, which takes minutes; the second form always uses the primary key.
 FIRST_CHOICE = "IN ({chosen})"
 BY_KEY = "= ANY (ARRAY({chosen}))"
 
