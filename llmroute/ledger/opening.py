@@ -138,7 +138,7 @@ def spools_of_other_servers(location: LedgerLocation) -> list[Path]:
     """Return the spool files with rows of other servers than that of a ledger; none beside a file."""
     if location.server is None:
         return []
-    from llmroute.ledger.postgres.other_spools import of_other_servers
+    from llmroute.ledger.postgres.maintenance.other_spools import of_other_servers
 
     return of_other_servers(location.path)
 

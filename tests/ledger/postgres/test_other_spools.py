@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.ledger import spool
-from llmroute.ledger.postgres.other_spools import of_other_servers
+from llmroute.ledger.postgres.maintenance.other_spools import of_other_servers
 from llmroute.ledger.spool.rows import SpooledRow
 from tests.ledger.calls import row, settled
 

@@ -11,7 +11,7 @@ from llmroute.ledger import spool
 from llmroute.ledger.maintenance import CheckReport, Repaired
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.postgres.maintenance import checks
-from llmroute.ledger.postgres.other_spools import of_other_servers
+from llmroute.ledger.postgres.maintenance.other_spools import of_other_servers
 from llmroute.ledger.postgres.store import PostgresLedger
 
 if TYPE_CHECKING:
