@@ -69,6 +69,14 @@ def old_schema(version: int, wanted: int, address: ServerAddress) -> LedgerError
     )
 
 
+def without_data(address: ServerAddress) -> LedgerError:
+    """Return the error of a schema without the rows that it was created with."""
+    return LedgerError(
+        f"the tables of {address.name} lack their first rows, as after a restore of the schema without its data",
+        hint="restore the data too, or drop the schema: the next call creates an empty ledger",
+    )
+
+
 def outdated(address: ServerAddress) -> OutdatedCapsError:
     """Return the error of entries that were made under other caps, or by another clock."""
     return OutdatedCapsError(f"the caps of {address.name} changed", hint="run the command again")

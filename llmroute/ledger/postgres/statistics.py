@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.postgres.entries import as_json, observation_of
-from llmroute.ledger.postgres.errors import require_client
+from llmroute.ledger.postgres.errors import require_client, without_data
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
 from llmroute.ledger.postgres.shared_caps import of_json
 from llmroute.ledger.statistics.breakers import CircuitKey
@@ -56,7 +56,7 @@ def recall(connection: ServerConnection) -> Recollection:
     """Read everything in one round trip, which settles the attempts of dead hosts too.
 
     Raises:
-        LedgerError: the server cannot be reached, or its schema is for newer clients only.
+        LedgerError: the server cannot be reached, or its schema is for newer clients only or lacks its first rows.
     """
     try:
         result = connection.call("recall_1")
@@ -64,6 +64,8 @@ def recall(connection: ServerConnection) -> Recollection:
         # No entry was in it.
         error.unanswered = False
         raise
+    if result is None or result["caps_version"] is None:
+        raise without_data(connection.address)
     connection.clock.set(result["now_ms"], connection.sent_ms)
     require_client(result["oldest_client"], CLIENT_VERSION, connection.address)
     memory = Memory.of_json(result["state"])

@@ -73,6 +73,17 @@ def test_the_caps_of_an_older_copy_bind_under_the_version_of_others(address: Ser
         assert last_seen(ledger.path) == ledger.shared_caps
 
 
+@pytest.mark.parametrize("table", ["memory", "version", "caps_version"])
+def test_a_schema_that_was_restored_without_its_data_is_told(
+    table: str, postgres: PostgresServer, address: ServerAddress, tmp_path: Path
+) -> None:
+    with PostgresLedger(address, tmp_path / "one") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        postgres.execute(f"DELETE FROM llmroute.{table}", address.url.rpartition("/")[2])
+        with pytest.raises(LedgerError, match="without its data"):
+            ledger.recall(bucket=0, now_ms=0)
+
+
 def test_what_is_committed_survives_a_crash_of_a_server_that_commits_asynchronously(tmp_path: Path) -> None:
     # Nothing else writes the log to disk before the crash.
     with PostgresServer(synchronous_commit="off", wal_writer_delay="10s") as server:
