@@ -46,6 +46,10 @@ class ServerAddress(NamedTuple):
     url: str
     schema: str = SCHEMA
 
+    def __repr__(self) -> str:
+        """Return it without its password, for logs and tools that show local variables."""
+        return f"ServerAddress({self.name!r})"
+
     @property
     def name(self) -> str:
         """The address with all parts that identify the database, without a password, for messages and file names."""

@@ -738,6 +738,15 @@ def test_keys_are_in_no_repr(places: Places) -> None:
     assert KEY not in repr(config_sources.Setting("OPENAI_API_KEY", KEY, "the environment"))
 
 
+@pytest.mark.parametrize("url", [f"postgresql://user:{KEY}@127.0.0.1/db", f"postgresql://127.0.0.1/db?password={KEY}"])
+def test_the_password_of_a_ledger_is_in_no_repr(url: str, places: Places) -> None:
+    loaded = places.load(LLMROUTE_LEDGER=url)
+    assert loaded.ledger.server is not None
+    assert loaded.ledger.server.url == url
+    assert KEY not in repr(loaded)
+    assert KEY not in repr(loaded.ledger)
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.255.0.3", "::1", "[::1]", "0:0:0:0:0:0:0:1"])
 def test_this_machine_is_loopback(host: str) -> None:
     assert is_loopback_host(host)
