@@ -231,6 +231,22 @@ def test_calls_that_the_server_pruned_are_counted_once(file: Path, address: Serv
         assert model_lines(target, None, FOREVER_MS) == before
 
 
+def test_calls_that_the_server_prunes_while_they_are_copied_again_are_counted_once(
+    file: Path, address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move(address, file)
+    monkeypatch.setattr(moving, "BATCH", 5)
+    with closing(ServerConnection(address)) as connection, PostgresLedger(address, tmp_path / "server") as server:
+        # As after the move of another copy of the file.
+        connection.execute(f"UPDATE {connection.schema}.moves SET last_call = ''")
+        with pytest.raises(LedgerError, match="pruned here while they were copied; run the command again"):
+            moving.move(connection, file, NOW_MS, lambda *_: [server.prune(NOW_MS - 20 * DAY_MS)])
+    move(address, file)
+    with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
+        assert model_lines(target, None, FOREVER_MS) == model_lines(source, None, FOREVER_MS)
+    assert ServerMaintenance(address, tmp_path / "server").check(datetime.now(UTC)).sound
+
+
 def test_calls_of_clones_that_were_pruned_and_are_not_taken_are_counted(
     file: Path, address: ServerAddress, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """Migration 6: an attempt that a host sends after it was pruned counts once, and a cap binds from when it is set.
 
 An entry that comes again is known by the row of its attempt, until pruning deletes the row: then by `late_attempts`.
-Functions of `writes`, `budgets` and `sums` are replaced; their arguments and results stay.
+Functions of `writes`, `budgets`, `sums` and `moves` are replaced; their arguments and results stay.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from llmroute.ledger.postgres.schema.budgets import set_cap
+from llmroute.ledger.postgres.schema.moves import move
 from llmroute.ledger.postgres.schema.sums import BY_KEY, delta, merge
 from llmroute.ledger.postgres.schema.tables import COARSE, COUNTERS, granted_as_attempts
 from llmroute.ledger.postgres.schema.writes import CHECK_CAPS, begin, settle, write
@@ -103,6 +104,13 @@ _LOCK = """
     PERFORM set_config('lock_timeout', '8000', true);
     LOCK TABLE {schema}.windows IN SHARE ROW EXCLUSIVE MODE;"""
 
+# A file has rows of a time that is pruned while they are copied: an earlier move may have brought the same ones.
+_UNLESS_PRUNED = """
+        IF made.started_ms < (SELECT before_ms FROM {schema}.pruned) THEN
+            RAISE object_not_in_prerequisite_state
+                USING MESSAGE = 'attempts were pruned here while they were copied; run the command again';
+        END IF;"""
+
 REVISION = (
     _TABLE
     + _LATE
@@ -114,6 +122,7 @@ REVISION = (
             write(before="", after=CHECK_CAPS),
             set_cap(_LOCK),
             merge(COARSE, COUNTERS, BY_KEY),
+            move(COUNTERS, _UNLESS_PRUNED),
         )
     )
 )

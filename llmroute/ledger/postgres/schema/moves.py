@@ -53,8 +53,8 @@ END $$;
 """  # noqa: S608 (own names)
 
 
-def move(counters: tuple[str, ...]) -> str:
-    """Return the function that adds rows of a source."""
+def move(counters: tuple[str, ...], before: str = "") -> str:
+    """Return the function that adds rows of a source, with a statement before each."""
     key, values = contribution("attempt", counters)
     return f"""
 -- `to_id` is NULL where no further row can be passed over the next time.
@@ -73,7 +73,7 @@ BEGIN
         array_agg(DISTINCT coalesce(value ->> 'workspace', '')),
         min((value ->> 'started_ms')::bigint), max((value ->> 'started_ms')::bigint)
     ) FROM jsonb_array_elements(rows);
-    FOR made IN SELECT * FROM jsonb_populate_recordset(NULL::{{schema}}.attempts, rows) LOOP
+    FOR made IN SELECT * FROM jsonb_populate_recordset(NULL::{{schema}}.attempts, rows) LOOP{before}
         made.id := nextval('{{schema}}.attempt_ids');
         INSERT INTO {{schema}}.attempts SELECT (made).* ON CONFLICT (request_id, attempt, started_ms) DO NOTHING;
         IF FOUND THEN
