@@ -17,7 +17,7 @@ from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
 from llmroute.ledger.postgres.errors import outdated
 from llmroute.ledger.postgres.schema.late_attempts import REMEMBERS_SINCE
-from llmroute.ledger.postgres.schema.revisions import GIVEN_UP_AT_ONCE
+from llmroute.ledger.postgres.schema.lost_attempts import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
 from llmroute.ledger.postgres.spool_intake import take_in
 from llmroute.ledger.postgres.writes import WriteLimits, write

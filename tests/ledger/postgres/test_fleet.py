@@ -29,7 +29,7 @@ from llmroute.ledger.postgres import bounded_connection, writes
 from llmroute.ledger.postgres.entries import as_json, settle_json
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.schema import migrations
-from llmroute.ledger.postgres.schema.revisions import GIVEN_UP_AT_ONCE
+from llmroute.ledger.postgres.schema.lost_attempts import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.statistics import MANY_LESSONS, upkeep
 from llmroute.ledger.postgres.store import PostgresLedger

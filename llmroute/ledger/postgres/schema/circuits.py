@@ -1,4 +1,7 @@
-"""The claims of callers that probe half-open circuits."""
+"""The claims of callers that probe half-open circuits.
+
+Migration 3 replaces `knows_latest_1`; its arguments are those that older clients know.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,18 @@ END $$;
 CREATE FUNCTION {schema}.knows_latest_1(of_provider text, seen jsonb) RETURNS boolean LANGUAGE sql AS $$
     SELECT (SELECT version FROM {schema}.memory) = (seen ->> 0)::bigint AND NOT EXISTS (
         SELECT 1 FROM {schema}.lessons WHERE id > (seen ->> 1)::bigint AND trips AND provider = of_provider
+    )
+$$;
+"""
+
+CIRCUITS = """
+-- `seen` is the version of the memory, the last lesson, and since this revision those that trip circuits: one with a
+-- lower id than the last may be committed after it.
+CREATE OR REPLACE FUNCTION {schema}.knows_latest_1(of_provider text, seen jsonb) RETURNS boolean LANGUAGE sql AS $$
+    SELECT (SELECT version FROM {schema}.memory) = (seen ->> 0)::bigint AND NOT EXISTS (
+        SELECT 1 FROM {schema}.lessons WHERE trips AND provider = of_provider
+        AND CASE WHEN jsonb_typeof(seen -> 2) = 'array' THEN NOT seen -> 2 @> to_jsonb(id)
+            ELSE id > (seen ->> 1)::bigint END
     )
 $$;
 """

@@ -1,4 +1,7 @@
-"""Functions of earlier migrations as they are now.  Their arguments and results are those that older clients know."""
+"""Migration 3: the statement that reads statistics settles attempts as lost after their deadline, in turns.
+
+The functions of `recollection` are replaced; their arguments stay, and older clients ignore what is added to a result.
+"""
 
 from __future__ import annotations
 
@@ -65,15 +68,3 @@ BEGIN
     );
 END $$;
 """  # noqa: S608 (own names)
-
-CIRCUITS = """
--- `seen` is the version of the memory, the last lesson, and since this revision those that trip circuits: one with a
--- lower id than the last may be committed after it.
-CREATE OR REPLACE FUNCTION {schema}.knows_latest_1(of_provider text, seen jsonb) RETURNS boolean LANGUAGE sql AS $$
-    SELECT (SELECT version FROM {schema}.memory) = (seen ->> 0)::bigint AND NOT EXISTS (
-        SELECT 1 FROM {schema}.lessons WHERE trips AND provider = of_provider
-        AND CASE WHEN jsonb_typeof(seen -> 2) = 'array' THEN NOT seen -> 2 @> to_jsonb(id)
-            ELSE id > (seen ->> 1)::bigint END
-    )
-$$;
-"""

@@ -1,9 +1,13 @@
 """Migrations: how the schema is created and brought up to date, by whichever host comes first.
 
 Each function of the schema is one statement of a client, in one round trip.  Their names end in a version, so that
-older clients work beside newer ones.  Locks are taken in one order: a job, months, the table of windows, its rows by
-key, probes, lines of jobs.  Ids of attempts are taken under the lock of that table, by which
-`queries.writes_in_progress` knows of writes.
+older clients work beside newer ones.  A migration may replace a function by one with the same arguments: the last text
+of a name in MIGRATIONS is in force.
+
+Locks are taken in one order: merges, a job or a move, months, the table of windows, its rows by key, attempts,
+`late_attempts`, probes, lines of jobs.  Every write locks the table of windows beside others, and takes the ids of its
+attempts under that lock, by which `queries.writes_in_progress` knows of it.  What writes must not miss, as a new cap or
+the time that is pruned, is changed under a lock that excludes them: each write ends before it, or sees it.
 """
 
 from __future__ import annotations
@@ -12,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.postgres.schema import day_sums, jobs, late_attempts
 from llmroute.ledger.postgres.schema.budgets import ADMISSION, WINDOWS
-from llmroute.ledger.postgres.schema.circuits import PROBES
+from llmroute.ledger.postgres.schema.circuits import CIRCUITS, PROBES
+from llmroute.ledger.postgres.schema.lost_attempts import GIVE_UP
 from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS, MONTHS_BY_ROLE
 from llmroute.ledger.postgres.schema.moves import MOVES
 from llmroute.ledger.postgres.schema.recollection import RECOLLECTION
-from llmroute.ledger.postgres.schema.revisions import CIRCUITS, GIVE_UP
 from llmroute.ledger.postgres.schema.sums import SUMMING, merge
 from llmroute.ledger.postgres.schema.tables import ATTEMPTS, DAY_KEY, FIRST_COUNTERS, STATISTICS, SUMS, VERSION
 from llmroute.ledger.postgres.schema.writes import WRITES

@@ -1,4 +1,7 @@
-"""Functions that return the statistics for a plan, settle the attempts of dead hosts, and fold observations."""
+"""Functions that return the statistics for a plan, settle the attempts of dead hosts, and fold observations.
+
+`lost_attempts` replaces `give_up_1` and `recall_1`.
+"""
 
 from __future__ import annotations
 
