@@ -237,10 +237,14 @@ def test_calls_that_the_server_prunes_while_they_are_copied_again_are_counted_on
     move(address, file)
     monkeypatch.setattr(moving, "BATCH", 5)
     with closing(ServerConnection(address)) as connection, PostgresLedger(address, tmp_path / "server") as server:
+
+        def pruning(_read: int, _total: int) -> None:
+            server.prune(NOW_MS - 20 * DAY_MS)
+
         # As after the move of another copy of the file.
         connection.execute(f"UPDATE {connection.schema}.moves SET last_call = ''")
         with pytest.raises(LedgerError, match="pruned here while they were copied; run the command again"):
-            moving.move(connection, file, NOW_MS, lambda *_: [server.prune(NOW_MS - 20 * DAY_MS)])
+            moving.move(connection, file, NOW_MS, pruning)
     move(address, file)
     with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
         assert model_lines(target, None, FOREVER_MS) == model_lines(source, None, FOREVER_MS)

@@ -1,6 +1,6 @@
 """Migration 3: the statement that reads statistics settles attempts as lost after their deadline, in turns.
 
-The functions of `recollection` are replaced; their arguments stay, and older clients ignore what is added to a result.
+Functions of migration 1 are replaced; their arguments stay, and older clients ignore what is added to a result.
 """
 
 from __future__ import annotations
