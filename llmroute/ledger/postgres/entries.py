@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from llmroute.ledger.entries import BudgetWatch, LedgerEntry, Refusal, Settled
     from llmroute.ledger.statistics.breakers import CircuitKey
 
+# Of any length where they come from.
+_LABELS = ("model", "workspace")
 END_OF_TOTAL_MS = 2**62
 """The end of a window without one."""
 
@@ -37,8 +39,8 @@ def storable(columns: Mapping[str, Any]) -> dict[str, Any]:
     values = {
         name: value.replace("\0", "\ufffd") if isinstance(value, str) else value for name, value in columns.items()
     }
-    workspace = values.get("workspace")
-    return values if workspace is None else {**values, "workspace": workspace[:MOST_LABEL_CHARACTERS]}
+    labels = {name: values[name][:MOST_LABEL_CHARACTERS] for name in _LABELS if values.get(name) is not None}
+    return {**values, **labels}
 
 
 def row_json(row: AttemptRow) -> dict[str, Any]:
@@ -83,9 +85,9 @@ def settle_json(entry: Settled) -> dict[str, Any]:
     observation, watch = entry.observation, entry.watch
     lesson: dict[str, Any] | None = None
     if isinstance(observation, CheckResult):
-        lesson = {"kind": "check", **observation._asdict()}
+        lesson = {"kind": "check", **storable(observation._asdict())}
     elif isinstance(observation, Observation):
-        lesson = {**observation._asdict(), "kinds": kinds_at(observation.tier)}
+        lesson = {**storable(observation._asdict()), "kinds": kinds_at(observation.tier)}
     return {
         "begins": False,
         "row": row_json(entry.row),

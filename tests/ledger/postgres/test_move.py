@@ -333,10 +333,25 @@ def test_labels_that_older_versions_took_are_shortened_for_the_keys_of_the_serve
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for request, at_ms in (("pruned", NOW_MS - 200 * DAY_MS), ("kept", NOW_MS)):
-            ledger.settle(settled(row(request, at_ms=at_ms, workspace=label), 7))
+            ledger.settle(settled(row(request, at_ms=at_ms, workspace=label, model=label), 7))
         ledger.prune(NOW_MS - 100 * DAY_MS)
     move(address, path)
     with PostgresLedger(address, tmp_path / "server") as target:
-        assert target.write([Settled(settled(row("direct", workspace=label), 5))]) == [None]
+        assert target.write([Settled(settled(row("direct", workspace=label, model=label), 5))]) == [None]
         assert target.connection.call("merge_1", 1_000) > 0
-        assert [line.cost_picousd for line in model_lines(target, None, FOREVER_MS, label[:256])] == [19]
+        [line] = model_lines(target, None, FOREVER_MS, label[:256])
+        assert (line.key["model"], line.cost_picousd) == (label[:256], 19)
+
+
+def test_a_call_whose_labels_no_server_stores_is_on_the_bill_and_in_the_statistics(
+    address: ServerAddress, tmp_path: Path
+) -> None:
+    made = settled(row("one", model="gpt\0"), 5)
+    lesson = Observation("openai", "gpt\0", "", 0, NOW_MS, "mark", succeeded=True, ttft_s=0.5)
+    with PostgresLedger(address, tmp_path / "server") as ledger:
+        assert ledger.write([Settled(made, lesson)]) == [None]
+        ledger.recall(bucket=0, now_ms=0)
+        [(model, learned)] = ledger.connection.execute(
+            "SELECT attempts.model, lesson ->> 'model' FROM llmroute.attempts CROSS JOIN llmroute.lessons"
+        )
+    assert model == learned == "gpt\ufffd"
