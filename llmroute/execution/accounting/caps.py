@@ -53,6 +53,8 @@ def limit_of(cap: SharedCap) -> Limit:
 def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
     """Return the caps in their windows, of the user's own time zone where a limit has none.
 
+    Windows begin with a bucket of the sums, also where the clock of a zone is not at a whole quarter of an hour then.
+
     Raises:
         LedgerError: this machine does not know the time zone of a limit.
     """
@@ -60,10 +62,12 @@ def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
         return []
     from datetime import UTC, datetime
 
+    from llmroute.ledger.buckets import BUCKET_MS, bucket_start_ms
     from llmroute.ledger.budgets import Cap
     from llmroute.ledger.periods import milliseconds, window
 
-    moment = datetime.fromtimestamp(now_ms / 1000, UTC)
+    # The end of the bucket: a window that begins within it has all of it.
+    moment = datetime.fromtimestamp((bucket_start_ms(now_ms) + BUCKET_MS - 1) / 1000, UTC)
     caps = []
     for limit in limits:
         begin, end = window(limit.period, moment.astimezone(_zone(limit.zone) if limit.zone else None))
@@ -72,8 +76,8 @@ def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
                 limit.period,
                 limit.workspace,
                 limit.cap_picousd,
-                0 if begin is None else milliseconds(begin),
-                None if end is None else milliseconds(end),
+                0 if begin is None else bucket_start_ms(milliseconds(begin)),
+                None if end is None else bucket_start_ms(milliseconds(end)),
             )
         )
     return caps

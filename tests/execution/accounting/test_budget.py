@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ import pytest
 from llmroute.config import Limit
 from llmroute.errors import BudgetExceededError, LLMRouteError
 from llmroute.execution.accounting.budget import RequestBudget, Reservation, SharedBudget
+from llmroute.execution.accounting.caps import current_caps
+from llmroute.ledger.buckets import BUCKET_MS, DAY_MS
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.planning import settings
@@ -207,3 +210,23 @@ def test_an_answer_whose_length_nobody_said_fits_the_window() -> None:
 def test_a_request_that_was_billed_more_than_its_budget_has_nothing_left() -> None:
     with pytest.raises(BudgetExceededError, match=r"the request may cost \$0\.00$"):
         Reservation("a/b", WorstCase(10, 7, 50, 10), RequestBudget(-115)).bounded()
+
+
+@pytest.fixture
+def odd_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put this machine into a time zone whose days begin within a quarter of an hour of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XXX+3:07")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("odd_zone")
+@pytest.mark.parametrize("period", ["day", "week", "month"])
+def test_windows_of_caps_are_whole_quarters_of_an_hour_where_clocks_are_not(period: str) -> None:
+    for now_ms in range(NOW_MS, NOW_MS + 2 * DAY_MS, 60_000):
+        [cap] = current_caps([Limit(period, "", 1)], now_ms)
+        assert cap.end_ms is not None
+        assert cap.start_ms <= now_ms < cap.end_ms
+        assert cap.start_ms % BUCKET_MS == cap.end_ms % BUCKET_MS == 0

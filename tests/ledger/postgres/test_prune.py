@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pytest
 
     from llmroute.ledger_location import ServerAddress
+    from tests.support.postgres_server import PostgresServer
 
 __all__ = ["address", "postgres"]
 
@@ -101,3 +102,15 @@ def test_a_month_with_lost_attempts_is_dropped(address: ServerAddress, tmp_path:
         assert ledger.prune(CUTOFF_MS) == 2
     assert count_of(address, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'llmroute.attempts'::regclass") == 0
     assert count_of(address, "SELECT count(*) FROM llmroute.late_attempts WHERE lost IS NOT NULL") == 1
+
+
+def test_whole_months_are_dropped_where_backslashes_are_escapes(
+    postgres: PostgresServer, address: ServerAddress, tmp_path: Path
+) -> None:
+    name = address.url.rpartition("/")[2]
+    postgres.execute(f"ALTER DATABASE {name} SET standard_conforming_strings = off")
+    with PostgresLedger(address, tmp_path / "one") as ledger:
+        ledger.write([Settled(settled(row("old", at_ms=OLD_MS), 5)), Settled(settled(row("new"), 5))])
+        assert ledger.prune(CUTOFF_MS) == 1
+    months = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'llmroute.attempts'::regclass"
+    assert count_of(address, months) == 1

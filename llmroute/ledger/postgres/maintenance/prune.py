@@ -23,7 +23,7 @@ _MONTHS = """
 SELECT partition.relname FROM pg_inherits
 JOIN pg_class AS partition ON partition.oid = inhrelid
 WHERE inhparent = %s::regclass
-    AND (regexp_match(pg_get_expr(partition.relpartbound, partition.oid), 'TO \\(''(-?\\d+)''\\)'))[1]::bigint <= %s
+    AND (regexp_match(pg_get_expr(partition.relpartbound, partition.oid), 'TO [(]''(-?[0-9]+)''[)]'))[1]::bigint <= %s
     AND pg_has_role(partition.relowner, 'USAGE')
 ORDER BY partition.relname
 """
