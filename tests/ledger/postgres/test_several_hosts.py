@@ -10,6 +10,7 @@ import pytest
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.entries import Settled
+from llmroute.ledger.postgres import bounded_connection
 from llmroute.ledger.postgres.connecting import connected
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.store import PostgresLedger
@@ -17,6 +18,7 @@ from llmroute.ledger_location import ServerAddress
 from tests.ledger.calls import row, settled
 from tests.ledger.stores import postgres
 from tests.support.postgres_server import PostgresServer
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +78,7 @@ def test_a_long_statement_is_waited_for_on_the_server_that_works_on_it(ports: st
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(db, "reply_within_s", 0.3)
+        patch.setattr(bounded_connection, "CONNECT_S", PATIENCE_S)
         assert db.execute("SELECT pg_sleep(1)").fetchone() == ("",)
 
 
