@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from llmroute.ledger.postgres.store import PostgresLedger
@@ -31,6 +32,12 @@ def postgres() -> Iterator[PostgresServer]:
 def address(postgres: PostgresServer) -> ServerAddress:
     """A database of the test's own."""
     return ServerAddress(postgres.database())
+
+
+def waiting_statements(address: ServerAddress) -> int:
+    """Return how many statements wait for locks."""
+    with psycopg.connect(address.url) as db:
+        return len(db.execute("SELECT DISTINCT pid FROM pg_locks WHERE NOT granted").fetchall())
 
 
 @pytest.fixture(scope="session")

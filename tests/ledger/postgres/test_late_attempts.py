@@ -26,7 +26,7 @@ from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger_location import LedgerLocation
 from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled, unique
-from tests.ledger.stores import address, postgres
+from tests.ledger.stores import address, postgres, waiting_statements
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_an_attempt_that_waited_while_a_cap_was_set_is_made_anew(address: Server
         setting.execute("LOCK TABLE llmroute.windows IN ACCESS EXCLUSIVE MODE")
         writing = threading.Thread(target=lambda: outcomes.extend(ledger.write([Pending(row("one"))])))
         writing.start()
-        wait_until(lambda: waits(address))
+        wait_until(lambda: waiting_statements(address))
         setting.execute("SELECT llmroute.set_cap_1('', 'total', 5, 'UTC')")
         setting.commit()
         writing.join()
@@ -232,15 +232,8 @@ def test_a_cap_is_set_after_the_attempts_that_do_not_know_it(address: ServerAddr
         writing.execute("SELECT llmroute.write_1(%s, '[]', 1000, 0)", (entries,))
         setting = threading.Thread(target=set_cap, args=(ledger.connection, "", "total", 5, "UTC"))
         setting.start()
-        wait_until(lambda: waits(address))
+        wait_until(lambda: waiting_statements(address))
         writing.commit()
         setting.join()
         ledger.recall(bucket=0, now_ms=0)
         assert [one.cap_picousd for one in ledger.shared_caps or ()] == [5]
-
-
-def waits(address: ServerAddress) -> bool:
-    """Whether a statement waits for the table of windows."""
-    sql = "SELECT 1 FROM pg_locks WHERE relation = 'llmroute.windows'::regclass AND NOT granted"
-    with psycopg.connect(address.url) as db:
-        return db.execute(sql).fetchone() is not None

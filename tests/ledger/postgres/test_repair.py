@@ -13,7 +13,7 @@ from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMainte
 from llmroute.ledger.postgres.statistics import merge
 from llmroute.ledger.postgres.store import PostgresLedger
 from tests.ledger.calls import row, settled, unique
-from tests.ledger.stores import address, postgres
+from tests.ledger.stores import address, postgres, waiting_statements
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -36,14 +36,8 @@ def test_a_repair_and_a_merge_lock_sums_in_one_order(address: ServerAddress, tmp
         change = "UPDATE llmroute.days SET call_count = call_count WHERE model = %s"
         merging.execute(change, (models[0],))
         repairing = threads.submit(maintenance.repair, datetime.now(UTC))
-        wait_until(lambda: is_waiting(address))
+        wait_until(lambda: waiting_statements(address))
         for model in models[1:]:
             merging.execute(change, (model,))
         merging.commit()
         assert repairing.result().after.sound
-
-
-def is_waiting(address: ServerAddress) -> bool:
-    """Whether a transaction waits for another one."""
-    with psycopg.connect(address.url) as db:
-        return db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None

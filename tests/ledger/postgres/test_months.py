@@ -1,4 +1,4 @@
-"""Pruning beside other processes of the fleet."""
+"""Months are made, dropped and pruned beside other processes of the fleet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmroute.ledger.postgres.maintenance import prune
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.store import PostgresLedger
 from tests.ledger.calls import FOREVER_MS, NOW_MS, model_lines, row, settled, unique
-from tests.ledger.stores import address, postgres
+from tests.ledger.stores import address, postgres, waiting_statements
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -36,8 +36,19 @@ def count_of(address: ServerAddress, sql: str) -> int:
         return int((db.execute(sql.encode()).fetchone() or (0,))[0])
 
 
-def waiting_statements(address: ServerAddress) -> int:
-    return count_of(address, "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+def test_the_first_calls_of_a_month_on_several_hosts_are_written(address: ServerAddress, tmp_path: Path) -> None:
+    last_month, first = row(unique(), at_ms=OLD_MS), row(unique())
+    with (
+        PostgresLedger(address, tmp_path / "one") as ledger,
+        psycopg.connect(address.url) as other,
+        ThreadPoolExecutor() as threads,
+    ):
+        ledger.write([Pending(last_month)])
+        other.execute("SELECT llmroute.require_month_1(%s)", (first.started_ms,))
+        beginning = threads.submit(ledger.write, [Pending(first)])
+        wait_until(lambda: waiting_statements(address))
+        other.commit()
+        assert beginning.result() == [None]
 
 
 def test_an_end_that_is_written_while_pruning_begins_counts_once(address: ServerAddress, tmp_path: Path) -> None:
