@@ -97,6 +97,15 @@ def test_a_driver_that_does_not_load_is_told_in_one_line(tmp_path: Path, models:
     assert len(models.requests) == asked
 
 
+def test_a_driver_that_is_too_old_is_told_in_one_line(tmp_path: Path, models: ModelServer) -> None:
+    (tmp_path / "old" / "psycopg").mkdir(parents=True)
+    (tmp_path / "old" / "psycopg" / "__init__.py").write_text("class Connection: ...")
+    host = Host(tmp_path, "postgresql://user@127.0.0.1/db", models)
+    line = host.refused_line("costs", code=exit_codes.SETUP, PYTHONPATH=str(tmp_path / "old"))
+    assert "the driver of the PostgreSQL ledger cannot be loaded: cannot import name 'ClientCursor'" in line
+    assert "pip install 'llmroute[postgres]'" in line
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
