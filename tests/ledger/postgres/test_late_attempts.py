@@ -70,6 +70,10 @@ class Call:
             self.ledger.prune(OLD_MS + (40 * DAY_MS if step == "prunes the month" else BUCKET_MS))
         elif step == "adds the spool":
             self.ledger.tend(0)
+        elif step == "adds the last line of the spool":
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(spool, "ROWS_AT_ONCE", 1)
+                self.ledger.tend(0, until_s=0.0)
         elif step == "is killed while it adds the spool":
             with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
                 patch.setattr(spool, "taken", killed(spool.taken))
@@ -106,6 +110,7 @@ STEPS = (
     "prunes the month",
     "prunes its rows",
     "adds the spool",
+    "adds the last line of the spool",
     "is killed while it adds the spool",
 )
 
@@ -119,6 +124,7 @@ STEPS = (
 @example(["begins in the spool", "is killed while it adds the spool", "prunes the month"])
 @example(["begins in the spool", "ends in the spool", "is killed while it adds the spool", "prunes the month"])
 @example(["begins in the spool", "prunes the month", "ends in the spool"])
+@example(["begins in the spool", "ends in the spool", "adds the last line of the spool", "prunes the month"])
 def test_an_attempt_counts_once(address: ServerAddress, tmp_path: Path, steps: list[str]) -> None:
     with PostgresLedger(address, tmp_path / "host") as ledger:
         call = Call(ledger)
