@@ -24,8 +24,9 @@ class SpoolWriter:
         self._path = path
         self._warn = warn
         self._warned = False
+        # Attempts in progress of which the spool has the beginning.
         self._pending: set[tuple[str, int]] = set()
-        # Their beginnings are nowhere.
+        # Attempts in progress of which neither the ledger nor a file took the beginning.
         self._unkept: set[tuple[str, int]] = set()
 
     def holds_beginning_of(self, operation: Begin | Settle) -> bool:

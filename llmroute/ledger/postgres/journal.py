@@ -21,14 +21,14 @@ from llmroute.ledger.postgres.entries import (
 from llmroute.ledger.postgres.errors import outdated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from psycopg import Cursor
 
     from llmroute.ledger.entries import BudgetWatch
     from llmroute.ledger.jobs import LineEnd, NewLine
     from llmroute.ledger.postgres.connection import ServerConnection
-    from llmroute.ledger.postgres.statistics import Recollection
+    from llmroute.ledger.postgres.writes import Recall
 
 ENDED_AT_ONCE = 500
 """Lines without a result that are ended in one transaction: each changes the rows of windows, for which others wait."""
@@ -92,7 +92,7 @@ class PostgresJobs:
     process knows of the server, `anew` from there; locks are waited for up to `wait_s`.
     """
 
-    def __init__(self, connection: ServerConnection, wait_s: float, recalled: Callable[..., Recollection]) -> None:
+    def __init__(self, connection: ServerConnection, wait_s: float, recalled: Recall) -> None:
         self._connection = connection
         self._wait_s = wait_s
         self._recalled = recalled
