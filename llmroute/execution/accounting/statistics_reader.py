@@ -31,11 +31,10 @@ class StatisticsReader:
         if not self._access.exists():
             return None
         try:
-            if self._access.shared_caps() is None:
-                # Without them nothing may be sent: another thread that opens the ledger is waited for.
-                self._access.ledger(patience)
+            # Without shared caps nothing may be sent: another thread that opens the ledger is waited for.
+            opened = self._access.ledger(patience) if self._access.shared_caps() is None else None
             with self._brief_wait(patience) as brief:
-                ledger = self._access.ledger(brief)
+                ledger = opened or self._access.ledger(brief)
                 return ledger.recall(bucket=bucket, task=task, now_ms=now_ms, patience=brief)
         except LedgerError as error:
             # The beginning of an attempt reports it.

@@ -77,8 +77,10 @@ def test_caps_that_no_file_takes_are_unknown_not_those_of_before(path: Path, mon
 
 
 def test_first_calls_of_threads_wait_for_the_one_that_opens_the_ledger(
-    address: ServerAddress, monkeypatch: pytest.MonkeyPatch
+    address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "config.toml").write_text("[timeouts]\nledger_s = 60")
+    monkeypatch.setenv("LLMROUTE_CONFIG_DIR", str(tmp_path))
     opened = opening.open_for_requests
 
     def slowly(*arguments: Any, **named: Any) -> LedgerPort:
