@@ -69,7 +69,10 @@ def _parameters(address: ServerAddress) -> dict[str, Any]:
             f"the URL of the ledger {address.name} is not one that libpq reads",
             hint="postgresql://user@host/database?sslmode=verify-full is one",
         ) from None
-    elsewhere = {option.keyword.decode(): option.val.decode() for option in Conninfo.get_defaults() if option.val}
+    # Bytes that are not UTF-8, as in a password, are for libpq.
+    elsewhere = {
+        option.keyword.decode(): option.val.decode(errors="replace") for option in Conninfo.get_defaults() if option.val
+    }
     known = {**elsewhere, **in_url}
     parameters: dict[str, Any] = {
         # Of a service too, which psycopg does not look at.

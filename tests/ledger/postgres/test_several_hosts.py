@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -67,6 +68,14 @@ def test_the_environment_sets_the_name_of_the_application_and_how_long_is_waited
     with closing(connected(ServerAddress(postgres.url()))) as db:
         known = db.info.get_parameters()
     assert (known["connect_timeout"], known["application_name"]) == ("41", "nightly")
+
+
+def test_the_environment_may_have_a_password_that_is_not_utf_8(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", os.fsdecode(b"p\xe9ss"))
+    with closing(connected(ServerAddress(postgres.url()))) as db:
+        assert db.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_long_statement_is_waited_for_on_the_server_that_works_on_it(ports: str) -> None:
