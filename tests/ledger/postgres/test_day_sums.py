@@ -184,9 +184,11 @@ def test_a_group_whose_only_call_changed_is_not_reported_before_the_change_is_me
     assert [(line.key, line.call_count, line.cost_picousd) for line in lines] == [({"status": "rejected"}, 1, 5)]
 
 
+@pytest.mark.parametrize("version", [4, migrations.CLIENT_VERSION])
 def test_many_sums_are_merged_in_few_passes_where_the_server_expects_few(
-    address: ServerAddress, postgres: PostgresServer
+    version: int, address: ServerAddress, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:version])
     database = address.url.rpartition("/")[2]
     with closing(ServerConnection(address)) as connection:
         connection.call("recall_1")
