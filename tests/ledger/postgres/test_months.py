@@ -16,7 +16,7 @@ from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMainte
 from llmroute.ledger.postgres.store import PostgresLedger
 from tests.ledger.calls import FOREVER_MS, NOW_MS, model_lines, row, settled, unique
 from tests.ledger.stores import address, postgres, waiting_statements
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def test_two_hosts_may_prune_at_once(address: ServerAddress, tmp_path: Path, mon
 
     def deleted_together(*arguments: object) -> int:
         if len(arguments) == 3:
-            both_know_the_months.wait()
+            both_know_the_months.wait(PATIENCE_S)
         return delete(*arguments)  # type: ignore[arg-type]
 
     with PostgresLedger(address, tmp_path / "one") as one, PostgresLedger(address, tmp_path / "two") as two:
