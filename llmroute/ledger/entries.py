@@ -56,7 +56,15 @@ class Settled(NamedTuple):
 
 
 class OutdatedCapsError(LedgerError):
-    """Shared caps changed after an entry was made, which must be made anew; nothing is written."""
+    """Shared caps changed after an entry was made, which must be made anew; others of its group may be written."""
+
+    may_change_times = False
+
+
+class OtherClockError(OutdatedCapsError):
+    """Entries were made by another clock than that of the ledger; none was sent to it."""
+
+    may_change_times = True
 
 
 LedgerEntry = Pending | Settled

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
-    from llmroute.ledger.entries import BudgetWatch, LedgerEntry, Refusal
+    from llmroute.ledger.entries import BudgetWatch, LedgerEntry, OutdatedCapsError, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import LedgerPort
     from llmroute.ledger_location import LedgerLocation
@@ -135,16 +135,17 @@ class LedgerWriter:
             outcomes = [error] * len(entries)
         if entries and outcomes is not None:
             self.access.note(outcomes)
-        outdated = drafts_left > 1 and outcomes is not None and any(map(_is_outdated, outcomes))
+        outdated = _outdated(outcomes or ()) if drafts_left > 1 else None
         if outcomes is None or outdated:
             for draft in drafts:
                 if draft.reservation is not None:
                     draft.reservation.release()
-            if not outdated:
+            if outdated is None:
                 return None
-            # They may have been made by this machine's clock, before that of the ledger was known.
-            now_ms = self.access.now_ms()
-            operations = [one.dated(now_ms) if isinstance(one, Begin) else one for one in operations]
+            if outdated.may_change_times:
+                # Not of attempts that may have been sent to the ledger, whose rows are known by their times.
+                now_ms = self.access.now_ms()
+                operations = [one.dated(now_ms) if isinstance(one, Begin) else one for one in operations]
             return self._write(operations, write, drafts_left - 1)
         written = iter(outcomes)
         results = [self._outcome(draft, written) for draft in drafts]
@@ -233,13 +234,13 @@ def _unkept(error: LedgerError) -> BudgetExceededError:
     return refusal
 
 
-def _is_outdated(outcome: LedgerError | Refusal | None) -> bool:
-    """Whether an entry was made under caps that have changed since."""
-    if not isinstance(outcome, LedgerError):
-        return False
+def _outdated(outcomes: Sequence[LedgerError | Refusal | None]) -> OutdatedCapsError | None:
+    """Return the error of entries that are to be made anew, None where there are none."""
+    if not any(isinstance(outcome, LedgerError) for outcome in outcomes):
+        return None
     from llmroute.ledger.entries import OutdatedCapsError
 
-    return isinstance(outcome, OutdatedCapsError)
+    return next((outcome for outcome in outcomes if isinstance(outcome, OutdatedCapsError)), None)
 
 
 def answer_of(outcome: LedgerOutcome) -> int | None:

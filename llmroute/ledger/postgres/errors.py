@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from llmroute.errors import LedgerError
-from llmroute.ledger.entries import OutdatedCapsError
+from llmroute.ledger.entries import OtherClockError, OutdatedCapsError
 
 if TYPE_CHECKING:
     from llmroute.ledger_location import ServerAddress
@@ -79,8 +79,13 @@ def without_data(address: ServerAddress) -> LedgerError:
 
 
 def outdated(address: ServerAddress) -> OutdatedCapsError:
-    """Return the error of entries that were made under other caps, or by another clock."""
+    """Return the error of entries that were made under other caps."""
     return OutdatedCapsError(f"the caps of {address.name} changed", hint="run the command again")
+
+
+def other_clock(address: ServerAddress) -> OtherClockError:
+    """Return the error of entries that were made by another clock."""
+    return OtherClockError(f"the clock of {address.name} is another", hint="run the command again")
 
 
 def ledger_error(error: Exception, address: ServerAddress) -> LedgerError:

@@ -15,7 +15,7 @@ from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
-from llmroute.ledger.postgres.errors import outdated
+from llmroute.ledger.postgres.errors import other_clock, outdated
 from llmroute.ledger.postgres.schema.late_attempts import REMEMBERS_SINCE
 from llmroute.ledger.postgres.schema.lost_attempts import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
@@ -80,7 +80,9 @@ class PostgresLedger:
             try:
                 seen, is_dated = last_seen(self.path), self.connection.clock.is_set
                 self._recalled(anew=True)
-                if seen not in (None, self._caps) or not (is_dated or abs(self.clock_offset_ms) < _CLOCK_OFF_MS):
+                if not is_dated and abs(self.clock_offset_ms) >= _CLOCK_OFF_MS:
+                    raise other_clock(self.connection.address)
+                if seen not in (None, self._caps):
                     raise outdated(self.connection.address)
             except LedgerError as error:
                 return [copied(error) for _ in entries]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,7 @@ from llmroute.execution.clock import Clock
 from llmroute.execution.operations import Begin
 from llmroute.ledger.buckets import DAY_MS
 from llmroute.ledger.budgets import SharedCap
+from llmroute.ledger.postgres import store, writes
 from llmroute.ledger.postgres.shared_caps import keep, set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.statistics.values import ProbeClaim
@@ -25,6 +26,9 @@ from tests.support.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from llmroute.errors import LedgerError
+    from llmroute.ledger.entries import Refusal
 
 __all__ = ["address", "postgres"]
 
@@ -87,3 +91,28 @@ def test_corrections_and_calls_made_elsewhere_have_the_time_of_the_server(
         ledger.correct("1", 5, server_ms + 3 * DAY_MS)
         [times] = ledger.connection.execute("SELECT started_ms, settled_ms, corrected_ms FROM llmroute.attempts")
     assert all(abs(at_ms - server_ms) < DAY_MS for at_ms in times)
+
+
+def test_attempts_that_were_written_before_a_cap_was_set_begin_once(
+    address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LedgerWriter(LedgerLocation(tmp_path / "one", address), print)
+    writer.statistics.recall(bucket=0, now_ms=0)
+    written = writes.write
+
+    def then_a_cap_is_set(*arguments: Any) -> list[LedgerError | Refusal | None]:
+        outcomes = written(*arguments)
+        monkeypatch.setattr(store, "write", written)
+        set_cap(writer.access.ledger().connection, "", "total", 1_000, "UTC")  # type: ignore[attr-defined]
+        return outcomes
+
+    # Each attempt is a transaction of its own.
+    monkeypatch.setattr(store, "ENTRIES_AT_ONCE", 1)
+    monkeypatch.setattr(store, "write", then_a_cap_is_set)
+    begun_ms = writer.access.now_ms() - 1_000
+    rows = [row(name, at_ms=begun_ms) for name in ("one", "two")]
+    writer.write([Begin(made, Admission(fixed(100), RequestBudget()), Clock()) for made in rows])
+    with PostgresLedger(address, tmp_path / "other") as other:
+        found = [*other.connection.execute("SELECT request_id, started_ms FROM llmroute.attempts ORDER BY 1")]
+    writer.access.close()
+    assert found == [("one", begun_ms), ("two", begun_ms)]
