@@ -28,8 +28,8 @@ def _schema(arguments: RequestArguments, multi: str | None) -> AnswerSchema:
         raise RequestError("--schema and --schema-multi were both given: give one", option="schema")
     if arguments.render:
         raise RequestError("--render is for Markdown; --schema and --schema-multi print JSON", option="schema")
-    text = given if multi is None else multi
+    flag, text = ("--schema", given) if multi is None else ("--schema-multi", multi)
     if arguments.meta is not None:
-        require_no_other_use(arguments.meta, [("--schema", text)])
+        require_no_other_use(arguments.meta, [(flag, text)])
     schema = schema_of_argument(text)
     return schema if multi is None else list_of(schema)

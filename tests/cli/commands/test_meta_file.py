@@ -45,7 +45,7 @@ def home(tmp_path: Path) -> Path:
         ((*GEN, "hi", "-a", "picture.png"), "picture.png", "--attach"),
         (("stream", "hi", "-a", "picture.png"), "./picture.png", "--attach"),
         ((*GEN, "hi", "--schema", "schema.json"), "schema.json", "--schema"),
-        ((*GEN, "hi", "--schema-multi", "schema.json"), "schema.json", "--schema"),
+        ((*GEN, "hi", "--schema-multi", "schema.json"), "schema.json", "--schema-multi"),
     ],
 )
 def test_a_file_that_the_command_uses_is_not_replaced(
