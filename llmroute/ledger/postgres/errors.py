@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 HINT = "check LLMROUTE_LEDGER and the server with llmroute health"
 _LOCKED = "55P03"
 # A conflict with another statement: a retry may succeed.  A month that another one has just made is a duplicate table:
-# the server looks it up in a cache, which it brings up to date with the next transaction.
-_AGAIN = ("40001", "40P01", "42P07")
+# the server looks it up in a cache, which it brings up to date with the next transaction.  A row for whose month there
+# is no table violates a check: pruning has dropped the month, and the next transaction makes it again.
+_AGAIN = ("40001", "40P01", "42P07", "23514")
 _MISSING = ("3F000", "42P01", "42703", "42883")
 # Connection lost, shutting down, too many connections, a standby that takes no writes.
 _AWAY = ("08", "57P", "53300", "25006")

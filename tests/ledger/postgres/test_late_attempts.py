@@ -20,6 +20,7 @@ from llmroute.execution.operations import Begin, Settle
 from llmroute.ledger import spool
 from llmroute.ledger.buckets import BUCKET_MS, DAY_MS
 from llmroute.ledger.entries import OutdatedCapsError, Pending, Settled
+from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.postgres.entries import as_json, begin_json
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.shared_caps import set_cap
@@ -229,6 +230,24 @@ def test_an_attempt_that_waited_while_a_cap_was_set_is_made_anew(address: Server
         setting.commit()
         writing.join()
     assert [type(outcome) for outcome in outcomes] == [OutdatedCapsError]
+
+
+def test_a_write_whose_month_is_dropped_meanwhile_makes_it_again(address: ServerAddress, tmp_path: Path) -> None:
+    outcomes: list[object] = []
+    with PostgresLedger(address, tmp_path / "host") as ledger, psycopg.connect(address.url) as dropping:
+        assert ledger.write([Settled(settled(row("one", at_ms=OLD_MS), 1))]) == [None]
+        [(month,)] = dropping.execute("SELECT tableoid::regclass::text FROM llmroute.attempts").fetchall()
+        dropping.execute("LOCK TABLE llmroute.windows IN ACCESS EXCLUSIVE MODE")
+        late = Settled(settled(row("two", at_ms=OLD_MS), 7))
+        writing = threading.Thread(target=lambda: outcomes.extend(ledger.write([late])))
+        writing.start()
+        wait_until(lambda: waiting_statements(address))
+        dropping.execute(f"DROP TABLE {month}".encode())
+        dropping.commit()
+        writing.join()
+        assert outcomes == [None]
+        with ledger.snapshot() as snapshot:
+            assert [one["request_id"] for one in snapshot.attempts(AttemptFilter())] == ["two"]
 
 
 def test_a_cap_is_set_after_the_attempts_that_do_not_know_it(address: ServerAddress, tmp_path: Path) -> None:
