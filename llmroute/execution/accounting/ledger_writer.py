@@ -179,7 +179,8 @@ class LedgerWriter:
 
         row = operation.row
         if isinstance(operation, Settle):
-            return _PendingWrite(operation, Settled(row, operation.observation))
+            end = Settled(row, operation.observation, begun=self._spool.follows_beginning(operation))
+            return _PendingWrite(operation, end)
         admission = operation.admission
         try:
             limits = [limit for limit in self.caps.limits() if limit.workspace in ("", row.workspace)]

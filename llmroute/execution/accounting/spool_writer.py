@@ -33,13 +33,18 @@ class SpoolWriter:
         """Whether the pending row of a settlement is in the spool, where its end must follow it."""
         return isinstance(operation, Settle) and (operation.row.request_id, operation.row.attempt) in self._pending
 
+    def follows_beginning(self, operation: Begin | Settle) -> bool:
+        """Whether a settlement is of an attempt of which the ledger has had the beginning."""
+        key = (operation.row.request_id, operation.row.attempt)
+        return isinstance(operation, Settle) and key not in self._pending and key not in self._unkept
+
     def keep(self, operation: Begin | Settle, why: LedgerError | None) -> None:
         """Append the row of an operation; `why` is the error of the ledger, None for the end of a row that is here."""
         from llmroute.ledger import spool
 
         row = operation.row
         key = (row.request_id, row.attempt)
-        begun = isinstance(operation, Settle) and key not in self._pending and key not in self._unkept
+        begun = self.follows_beginning(operation)
         self._pending.discard(key)
         self._unkept.discard(key)
         observation = operation.observation if isinstance(operation, Settle) else None

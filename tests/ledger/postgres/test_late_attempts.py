@@ -199,6 +199,22 @@ def test_a_host_that_forgets_attempts_does_not_wait_for_pruning(address: ServerA
         assert pruning.execute("SELECT request_id FROM llmroute.late_attempts").fetchall() == [("kept",)]
 
 
+def test_an_end_and_a_verdict_that_come_again_after_their_attempt_was_pruned_change_nothing(
+    address: ServerAddress, tmp_path: Path
+) -> None:
+    with PostgresLedger(address, tmp_path / "host") as ledger:
+        writer = LedgerWriter(LedgerLocation(ledger.path, address), pytest.fail, ledger)
+        writer.statistics.recall(bucket=0, now_ms=0)
+        made = row("one", at_ms=OLD_MS)
+        writer.begin(Begin(made, Admission(fixed(LOSS), RequestBudget()), Clock()))
+        writer.settle(Settle(settled(made, COST), None))
+        ledger.prune(NOW_MS)
+        writer.settle(Settle(made, None))
+        writer.settle(Settle(settled(made, COST, "rejected"), None))
+        [line] = model_lines(ledger, None, FOREVER_MS)
+        assert (line.call_count, line.cost_picousd) == (1, COST)
+
+
 def test_an_end_is_spooled_with_whether_the_ledger_had_its_beginning(address: ServerAddress, tmp_path: Path) -> None:
     path = tmp_path / "host"
     warnings: list[str] = []
