@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -30,7 +29,15 @@ sys.stdin.read()
 
 def _has_open(pid: int, path: Path) -> bool:
     open_files = Path(f"/proc/{pid}/fd")
-    return not open_files.exists() or any(os.path.realpath(each) == str(path) for each in open_files.iterdir())
+    return not open_files.exists() or any(_target(each) == str(path) for each in open_files.iterdir())
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        # It was closed since the folder was read.
+        return ""
 
 
 @pytest.mark.parametrize("moment", ["before the call", "during the call"])

@@ -199,7 +199,8 @@ def test_jobs_are_listed_with_their_lines_and_money(home: Home) -> None:
     home.write(PROMPTS)
     home.run("--no-wait")
     before = listed(home)
-    assert [job["provider"] for job in before] == list(MODELS)
+    # Several are created within a millisecond, to which their order is told.
+    assert sorted(job["provider"] for job in before) == sorted(MODELS)
     assert all(job["reserved_usd"] > 0 == job["cost_usd"] and job["lines"] == 3 for job in before)
     assert {job["status"] for job in before} <= {"queued", "running"}
     home.run("--resume")
